@@ -1,0 +1,42 @@
+//! From the command line to a task.
+
+use anyhow::{Result, bail};
+
+use crate::workspace::Workspace;
+use crate::{bench, console_blocks, generated, layers, test, tidy};
+
+const USAGE: &str = "\
+Usage: cargo xtask TASK
+
+  test [--quick] [--root | --user]  all gates and tests, installing what they need; ends with a count
+  layers                            dependencies between crates point downwards, heavy ones enter at one place
+  tidy                              the house style that rustfmt and clippy don't know
+  gen [--check]                     write (or compare) the reference pages generated from the program
+  console                           run the console blocks of README.md and docs/ and compare what they print
+  bench run [--rounds N]            measure, and write bench/results/ and docs/benchmarks.md
+  bench table                       write docs/benchmarks.md again from the newest result";
+
+/// Runs the named task. `Ok(false)`: it ran and found something wrong, and has said what.
+pub(crate) fn run(arguments: Vec<String>) -> Result<bool> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let Some((task, rest)) = words.split_first() else {
+        println!("{USAGE}");
+        return Ok(false);
+    };
+    let workspace = Workspace::find()?;
+    match (*task, rest) {
+        ("layers", []) => layers::run(&workspace),
+        ("tidy", []) => tidy::run(&workspace),
+        ("gen", []) => generated::write(&workspace),
+        ("gen", ["--check"]) => generated::check(&workspace),
+        ("console", []) => console_blocks::run(&workspace),
+        ("test", flags) => test::run(&workspace, &test::Choice::parse(flags)?),
+        ("bench", ["run", flags @ ..]) => bench::run(&workspace, &bench::Settings::parse(flags)?),
+        ("bench", ["table"]) => bench::write_table(&workspace),
+        ("help" | "--help" | "-h", []) => {
+            println!("{USAGE}");
+            Ok(true)
+        }
+        _ => bail!("unknown task {:?}\n{USAGE}", words.join(" ")),
+    }
+}

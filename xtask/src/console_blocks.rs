@@ -1,0 +1,168 @@
+//! The documents' console blocks, run as a reader would type them and compared with what they show.
+//!
+//! A fenced block of language `console` is a dialogue: a line that begins with `$ ` is given to bash, the lines up to the
+//! next one are what it prints, standard output and standard error together. A line of `...` alone stands for any lines,
+//! `...` within a line for any text in it. The blocks of one document share a folder and a state of their own. Commands
+//! that begin with `cargo ` run in the project's root.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command;
+use crate::workspace::Workspace;
+
+/// How long one command may take, in seconds: the first one of the README builds the program.
+const DEADLINE: &str = "1800";
+
+/// One command of a document and what it should print.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    line: usize,
+    command: String,
+    expected: Vec<String>,
+}
+
+/// Runs the blocks of README.md and docs/*.md; whether each printed what it should.
+pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
+    if !command::succeeds(&mut workspace.cargo(&["build", "--release", "--locked", "--quiet"]))? {
+        bail!("`cargo build --release` failed");
+    }
+    let (mut steps, mut wrong) = (0, 0);
+    for document in documents(workspace)? {
+        let text = std::fs::read_to_string(workspace.root.join(&document))?;
+        let dialogue = parse(&text);
+        if dialogue.is_empty() {
+            continue;
+        }
+        let place = Place::new(workspace)?;
+        for step in &dialogue {
+            steps += 1;
+            if let Some(difference) = place.difference(workspace, step)? {
+                wrong += 1;
+                println!(
+                    "console blocks: {}:{}: `{}` {difference}",
+                    document.display(),
+                    step.line,
+                    step.command
+                );
+            }
+        }
+    }
+    println!("console blocks: {steps} commands, {wrong} wrong");
+    Ok(wrong == 0)
+}
+
+fn documents(workspace: &Workspace) -> Result<Vec<PathBuf>> {
+    let markdown = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "md");
+    let here = |path: &PathBuf| path == Path::new("README.md") || path.starts_with("docs");
+    Ok(workspace.files()?.into_iter().filter(|path| markdown(path) && here(path)).collect())
+}
+
+/// Where one document's commands run: an empty project folder, and a state folder, both removed afterwards.
+struct Place {
+    folder: PathBuf,
+}
+
+impl Place {
+    fn new(workspace: &Workspace) -> Result<Self> {
+        let folder = workspace.scratch("console")?;
+        std::fs::remove_dir_all(&folder).with_context(|| format!("remove {}", folder.display()))?;
+        for name in ["project", "state"] {
+            std::fs::create_dir_all(folder.join(name))?;
+        }
+        Ok(Self { folder })
+    }
+
+    /// What is wrong with the command's output, if anything is.
+    fn difference(&self, workspace: &Workspace, step: &Step) -> Result<Option<String>> {
+        let binaries = workspace.binaries("release");
+        let path = std::env::var("PATH").context("PATH is not set")?;
+        let mut bash = Command::new("timeout");
+        bash.args([DEADLINE, "bash", "-c", &format!("{{ {}\n}} 2>&1", step.command)]);
+        bash.env("PATH", format!("{}:{path}", binaries.display()));
+        bash.env("AGENTKERNEL_STATE_DIR", self.folder.join("state"));
+        // Cargo's own messages would differ from machine to machine.
+        bash.env("CARGO_TERM_QUIET", "true").env_remove("CARGO_TERM_VERBOSE");
+        let in_root = step.command.starts_with("cargo ");
+        bash.current_dir(if in_root { workspace.root.clone() } else { self.folder.join("project") });
+        let done = bash.stdin(Stdio::null()).output().context("start bash")?;
+        let printed = String::from_utf8_lossy(&done.stdout);
+        let lines: Vec<&str> = printed.lines().collect();
+        let expected: Vec<&str> = step.expected.iter().map(String::as_str).collect();
+        Ok((!matches(&expected, &lines)).then(|| format!("printed ({}):\n{printed}", done.status)))
+    }
+}
+
+/// The steps of all console blocks.
+fn parse(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    let mut first = true;
+    for (index, line) in text.lines().enumerate() {
+        if line.starts_with("```") {
+            inside = !inside && line == "```console";
+            first = true;
+        } else if !inside {
+            continue;
+        } else if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step { line: index + 1, command: command.to_owned(), expected: Vec::new() });
+            first = false;
+        } else if let (false, Some(step)) = (first, steps.last_mut()) {
+            step.expected.push(line.to_owned());
+        }
+    }
+    for step in &mut steps {
+        while step.expected.last().is_some_and(String::is_empty) {
+            step.expected.pop();
+        }
+    }
+    steps
+}
+
+fn matches(expected: &[&str], printed: &[&str]) -> bool {
+    match expected.split_first() {
+        None => printed.is_empty(),
+        Some((&"...", rest)) => (0..=printed.len()).any(|skip| matches(rest, &printed[skip..])),
+        Some((line, rest)) => printed
+            .split_first()
+            .is_some_and(|(first, others)| line_matches(line, first) && matches(rest, others)),
+    }
+}
+
+fn line_matches(expected: &str, printed: &str) -> bool {
+    match expected.split_once("...") {
+        None => expected == printed.trim_end(),
+        Some((start, rest)) => printed.strip_prefix(start).is_some_and(|tail| {
+            tail.char_indices()
+                .map(|(at, _)| at)
+                .chain([tail.len()])
+                .any(|at| line_matches(rest, &tail[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_console_blocks_are_dialogues() {
+        let text = "```sh\n$ no\n```\n```console\n$ echo a\na\n\n$ true\n```\n$ no\n";
+        let steps = parse(text);
+        assert_eq!(steps.len(), 2);
+        assert_eq!(steps[0], Step { line: 5, command: "echo a".to_owned(), expected: vec!["a".to_owned()] });
+        assert!(steps[1].expected.is_empty());
+    }
+
+    #[test]
+    fn dots_stand_for_what_changes() {
+        assert!(matches(&["a ... c"], &["a b c"]));
+        assert!(matches(&["a", "...", "z"], &["a", "b", "c", "z"]));
+        assert!(matches(&["..."], &[]));
+        assert!(!matches(&["a"], &["a", "b"]));
+        assert!(!matches(&["a"], &["b"]));
+        assert!(!matches(&["a...c"], &["a b"]));
+    }
+}
