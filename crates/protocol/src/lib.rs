@@ -1,0 +1,21 @@
+//! What the host and the guest agent say to each other: frames, messages, and many channels over one byte stream.
+//! Shared by both sides, and knows nothing of either. Whatever the other side sends, nothing here panics, allocates by
+//! a claimed length, or keeps more than a fixed number of bytes.
+
+pub use minicbor::bytes::ByteVec;
+pub use minicbor::{Decode, Encode};
+
+mod frame;
+mod message;
+mod mux;
+
+pub use frame::{Frame, FrameError, HEADER_LENGTH, Kind, MAX_PAYLOAD, Stream};
+pub use message::{
+    Control, Entry, EntryKind, EnvEntry, Event, Exec, ExecutionEntry, Failure, FailureKind, Hello, MAGIC,
+    MAJOR, MINOR, MessageError, ProcessEntry, Request, State, TerminalSize, decode, decode_records, encode,
+    encode_record,
+};
+pub use mux::{
+    Accepted, Channel, ConnectionError, Guest, Host, MAX_CHANNELS, MAX_OPEN_LENGTH, Machine, Role,
+    StreamReader, StreamWriter, WINDOW,
+};
