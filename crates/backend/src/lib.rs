@@ -1,0 +1,19 @@
+//! The contract of every backend. A backend makes boxes and gives the host a [`Guest`] for each; everything a user does
+//! inside a box goes through that. Nothing here knows a concrete backend.
+
+mod agent;
+mod contract;
+mod error;
+mod guest;
+mod registry;
+mod requirements;
+
+pub use agent::AgentGuest;
+pub use contract::{Backend, BoxRecord, EphemeralBox, Probe, Reclaimed};
+pub use error::BackendError;
+pub use guest::{
+    Execution, ExecutionControl, ExecutionInfo, ExecutionState, FileInfo, FileKind, Guest, InputStream,
+    LogRead, OutputStream, ProcessInfo, TcpStreamInside,
+};
+pub use registry::Registry;
+pub use requirements::{Lifetime, refuse_unsupported, requirements};
