@@ -1,0 +1,126 @@
+//! The agent as a whole: its state, and its start.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use agentkernel_protocol::{ConnectionError, Guest};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::DumpableBehavior;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::LocalSet;
+
+use crate::children::{self, Children};
+use crate::log::LogFolder;
+use crate::options::{Options, StartError};
+use crate::table::Table;
+use crate::{raw, service};
+
+/// Clients at once.
+const MAX_CONNECTIONS: usize = 256;
+
+/// What every task of the agent shares.
+pub(crate) struct Agent {
+    pub(crate) children: Rc<Children>,
+    pub(crate) table: Table,
+    pub(crate) logs: Rc<LogFolder>,
+    /// /dev/null, opened before any command ran: root of the box may put something else there that never opens.
+    pub(crate) null: OwnedFd,
+    /// The capabilities that commands may keep.
+    pub(crate) command_capabilities: u64,
+}
+
+/// Serves until there is nothing left to serve.
+pub(crate) fn run(options: &Options) -> Result<(), StartError> {
+    let take = |fd: Option<i32>, action| fd.map(raw::inherited).transpose().map_err(StartError::step(action));
+    let stream = take(options.stream, "use --stream-fd")?;
+    let listener = take(options.listen, "use --listen-fd")?;
+    let log_dir = take(options.log_dir, "use --log-dir-fd")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(StartError::step("hide from debuggers"))?;
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(StartError::step("open /dev/null"))?;
+    let agent = Rc::new(Agent {
+        children: Rc::default(),
+        table: Table::default(),
+        logs: Rc::new(LogFolder::new(log_dir)),
+        null,
+        command_capabilities: options.command_capabilities.unwrap_or(u64::MAX),
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::step("start the event loop"))?;
+    LocalSet::new().block_on(&runtime, serve(agent, stream, listener, options.exit_with_stream))
+}
+
+async fn serve(
+    agent: Rc<Agent>,
+    stream: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
+    exit_with_stream: bool,
+) -> Result<(), StartError> {
+    let reaper = tokio::task::spawn_local(children::reap_all(Rc::clone(&agent.children)));
+    let first = async {
+        match stream {
+            Some(stream) => connection(Rc::clone(&agent), adopt(stream.into())?).await,
+            None => std::future::pending().await,
+        };
+        if exit_with_stream || listener.is_none() { Ok(()) } else { std::future::pending().await }
+    };
+    let others = async {
+        match &listener {
+            Some(listener) => listen(Rc::clone(&agent), listener).await,
+            None => std::future::pending().await,
+        }
+    };
+    // With the end of this everything ends: as PID 1 by the kernel, else by the supervisors.
+    tokio::select! {
+        result = first => result,
+        result = others => result,
+        failed = reaper => failed.unwrap_or(Ok(())),
+    }
+}
+
+fn adopt(stream: std::os::unix::net::UnixStream) -> Result<UnixStream, StartError> {
+    let step = StartError::step("use --stream-fd");
+    stream.set_nonblocking(true).map_err(&step)?;
+    UnixStream::from_std(stream).map_err(&step)
+}
+
+async fn listen(agent: Rc<Agent>, listener: &OwnedFd) -> Result<(), StartError> {
+    let step = StartError::step("use --listen-fd");
+    let listener = std::os::unix::net::UnixListener::from(listener.try_clone().map_err(&step)?);
+    listener.set_nonblocking(true).map_err(&step)?;
+    let listener = UnixListener::from_std(listener).map_err(&step)?;
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return Ok(()) };
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let agent = Rc::clone(&agent);
+                tokio::task::spawn_local(async move {
+                    connection(agent, stream).await;
+                    drop(place);
+                });
+            }
+            // Out of descriptors, or a client that gave up: the next one may do better.
+            // sleep: nothing tells when descriptors are free again, and accept would fail at once until then.
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Serves one client to its end.
+async fn connection(agent: Rc<Agent>, stream: UnixStream) -> ConnectionError {
+    let (guest, driver) = Guest::new(stream, env!("CARGO_PKG_VERSION"));
+    let requests = tokio::task::spawn_local(async move {
+        while let Ok(accepted) = guest.accept().await {
+            tokio::task::spawn_local(service::serve(Rc::clone(&agent), accepted));
+        }
+    });
+    let end = driver.await;
+    requests.abort();
+    end
+}

@@ -1,0 +1,95 @@
+//! Bytes between descriptors and streams.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+
+use agentkernel_protocol::{MAX_PAYLOAD, StreamReader, StreamWriter};
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncReadExt, Interest};
+
+use crate::raw;
+
+thread_local! {
+    /// One buffer for all readers: bytes go from it into a frame before anything is waited for.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The most that is read at once.
+const CHUNK: usize = MAX_PAYLOAD;
+
+/// What stdin of a command or worker is read in.
+const INPUT_CHUNK: usize = 32 * 1024;
+
+/// A descriptor in the event loop.
+pub(crate) fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    raw::watched(fd, interest)
+}
+
+/// Reads at most `limit` bytes without waiting and gives them to `take`. A terminal whose other side is closed reads as
+/// EIO: that is its end.
+pub(crate) fn read_now<T>(fd: &OwnedFd, limit: usize, take: impl FnOnce(&[u8]) -> T) -> io::Result<T> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.resize(CHUNK, 0);
+        let room = scratch.get_mut(..limit.min(CHUNK)).unwrap_or_default();
+        match rustix::io::read(fd, &mut *room) {
+            Ok(length) => Ok(take(room.get(..length).unwrap_or_default())),
+            Err(Errno::IO) => Ok(take(&[])),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+/// Everything that comes from `fd` goes to `writer`, until either ends. Ends the stream properly where `fd` ended.
+pub(crate) async fn output(fd: AsyncFd<OwnedFd>, mut writer: StreamWriter) -> io::Result<StreamWriter> {
+    loop {
+        let mut ready = tokio::select! {
+            ready = fd.readable() => ready?,
+            () = writer.stopped() => return Err(io::ErrorKind::BrokenPipe.into()),
+        };
+        let room = writer.room().await?;
+        let read = ready.try_io(|fd| {
+            read_now(fd.get_ref(), room, |bytes| {
+                if !bytes.is_empty() {
+                    writer.write_now(bytes);
+                }
+                bytes.len()
+            })
+        });
+        match read {
+            Ok(Ok(0)) => return Ok(writer),
+            Ok(Ok(_)) | Err(_) => {}
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(Err(error)) => return Err(error),
+        }
+    }
+}
+
+/// Everything that comes from `reader` goes to `fd`, until either ends; whether the last byte ended a line.
+pub(crate) async fn input(reader: &mut StreamReader, fd: &AsyncFd<OwnedFd>) -> io::Result<bool> {
+    let mut buffer = vec![0; INPUT_CHUNK];
+    let mut line_ended = true;
+    loop {
+        let length = reader.read(&mut buffer).await?;
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let Some(last) = bytes.last() else { return Ok(line_ended) };
+        line_ended = *last == b'\n';
+        write_all(fd, bytes).await?;
+    }
+}
+
+/// Writes all of `bytes`, waiting for room.
+pub(crate) async fn write_all(fd: &AsyncFd<OwnedFd>, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let mut ready = fd.writable().await?;
+        match ready.try_io(|fd| rustix::io::write(fd.get_ref(), bytes).map_err(io::Error::from)) {
+            Ok(Ok(length)) => bytes = bytes.get(length..).unwrap_or_default(),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(())
+}
