@@ -1,0 +1,201 @@
+//! A program that lives as long as another process: started in the background, belonging to nobody, killed when the
+//! process it accompanies has ended. For helpers of a box that outlive the command which started the box, where nothing
+//! of ours stays running that could stop them.
+
+use std::convert::Infallible;
+use std::ffi::{CStr, CString, c_char};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, Signal, WaitOptions};
+
+use crate::process::{Namespaces, clone_into};
+
+/// What is started.
+#[derive(Debug)]
+pub struct Companion<'a> {
+    /// The program's path.
+    pub program: &'a CStr,
+    /// Its arguments, the first being its own name.
+    pub arguments: &'a [CString],
+    /// Its environment.
+    pub environment: &'a [CString],
+    /// The process that it must not outlive.
+    pub accompanied: BorrowedFd<'a>,
+    /// Where its standard output and error go.
+    pub output: BorrowedFd<'a>,
+    /// What it reads: usually /dev/null.
+    pub input: BorrowedFd<'a>,
+}
+
+impl Companion<'_> {
+    /// Starts it. A small watcher, in a session of its own and a child of init, is its parent: it waits for whichever
+    /// ends first, the program or the accompanied process, and kills the program in the second case. It keeps nothing
+    /// open but what it waits on. Returns when the watcher is on its way; whether the program could be executed shows
+    /// in its own signs of life.
+    pub fn start(&self) -> io::Result<()> {
+        let arguments: Vec<*const c_char> = pointers(self.arguments);
+        let environment: Vec<*const c_char> = pointers(self.environment);
+        let mut intermediate = || {
+            let mut watcher = || watch(self, &arguments, &environment);
+            #[expect(unsafe_code, reason = "the watcher must not be this process's child")]
+            // SAFETY: `watch` is child-safe: system calls only, then _exit.
+            let started = unsafe { clone_into(Namespaces::NONE, None, &mut watcher) };
+            exit(i32::from(started.is_err()))
+        };
+        #[expect(unsafe_code, reason = "a child that starts the watcher and ends")]
+        // SAFETY: the closure makes system calls only (clone_into allocates nothing), then _exit.
+        let child = unsafe { clone_into(Namespaces::NONE, None, &mut intermediate) }?;
+        let status =
+            rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child.pid), WaitOptions::empty()))?;
+        match status.and_then(|(_, status)| status.exit_status()) {
+            Some(0) => Ok(()),
+            _ => Err(io::Error::other("the watcher of a background program could not be started")),
+        }
+    }
+}
+
+fn pointers(texts: &[CString]) -> Vec<*const c_char> {
+    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+}
+
+/// The watcher's life. Child-safe.
+fn watch(
+    companion: &Companion<'_>,
+    arguments: &[*const c_char],
+    environment: &[*const c_char],
+) -> Infallible {
+    if rustix::process::setsid().is_err() {
+        exit(1);
+    }
+    let mut program = || execute(companion, arguments, environment);
+    #[expect(unsafe_code, reason = "a child that becomes the program")]
+    // SAFETY: `execute` is child-safe: system calls only, then execve or _exit.
+    let started = unsafe { clone_into(Namespaces::NONE, None, &mut program) };
+    let Ok(child) = started else { exit(1) };
+    // Everything else this process had open belongs to its ancestor: a stream held open here would never end there.
+    close_all_but(companion.accompanied.as_raw_fd(), child.pidfd.as_raw_fd());
+    let mut fds =
+        [PollFd::new(&companion.accompanied, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
+    while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
+    // Also when polling failed: the program must not run unwatched. One that has ended already is no error.
+    let killed = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
+    exit(i32::from(killed.is_err()))
+}
+
+/// Becomes the program.
+fn execute(
+    companion: &Companion<'_>,
+    arguments: &[*const c_char],
+    environment: &[*const c_char],
+) -> Infallible {
+    let prepared = (|| {
+        rustix::stdio::dup2_stdin(companion.input)?;
+        rustix::stdio::dup2_stdout(companion.output)?;
+        rustix::stdio::dup2_stderr(companion.output)
+    })();
+    if prepared.is_ok() {
+        close_range(3, RawFd::MAX);
+        default_signals();
+        #[expect(unsafe_code, reason = "rustix's execve is unsafe too")]
+        // SAFETY: both lists are NUL-terminated and end with a null pointer; they outlive the call.
+        unsafe {
+            libc::execve(companion.program.as_ptr(), arguments.as_ptr(), environment.as_ptr())
+        };
+    }
+    exit(127)
+}
+
+/// As a shell would hand them over: this process's runtime ignores SIGPIPE, which `pasta` takes for a failure of its own,
+/// and a blocked signal stays blocked over exec.
+#[expect(unsafe_code, reason = "signal masks have no safe wrapper")]
+fn default_signals() {
+    // SAFETY: all zeros is a valid sigset_t, filled before it is read; both calls are async-signal-safe
+    // (signal-safety(7)) and no handler of this program is running in the child.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+    }
+}
+
+fn close_all_but(a: RawFd, b: RawFd) {
+    let (low, high) = (a.min(b), a.max(b));
+    close_range(0, low - 1);
+    close_range(low + 1, high - 1);
+    close_range(high + 1, RawFd::MAX);
+}
+
+/// close_range(2); there is nobody to tell where it fails (Linux before 5.9), and descriptors made by this workspace are
+/// closed on exec anyway.
+#[expect(unsafe_code, reason = "close_range has no safe wrapper")]
+fn close_range(first: RawFd, last: RawFd) {
+    if first <= last && first >= 0 {
+        // SAFETY: called only in a child that uses none of these descriptors again.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}
+
+#[expect(unsafe_code, reason = "ends a child without running the parent's exit handlers")]
+fn exit(code: i32) -> ! {
+    // SAFETY: _exit(2) has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// A descriptor that refers to the process `pid` for good; None when there is none.
+pub fn open_process(pid: u32) -> io::Result<Option<OwnedFd>> {
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::SRCH) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::time::Duration;
+
+    #[test]
+    fn it_dies_with_the_process_it_accompanies() {
+        let mut accompanied = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pidfd = open_process(accompanied.id()).unwrap().unwrap();
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let texts = |list: &[&str]| list.iter().map(|t| CString::new(*t).unwrap()).collect::<Vec<_>>();
+        Companion {
+            program: c"/bin/sh",
+            arguments: &texts(&["sh", "-c", "echo $$ $A; exec sleep 60"]),
+            environment: &texts(&["A=b", "PATH=/usr/bin:/bin"]),
+            accompanied: pidfd.as_fd(),
+            output: writer.as_fd(),
+            input: null.as_fd(),
+        }
+        .start()
+        .unwrap();
+        drop(writer);
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while reader.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+            line.push(byte[0]);
+        }
+        let line = String::from_utf8(line).unwrap();
+        let pid: u32 = line.strip_suffix(" b").unwrap().parse().unwrap();
+        let program = open_process(pid).unwrap().unwrap();
+        accompanied.kill().unwrap();
+        accompanied.wait().unwrap();
+        assert!(crate::process::wait_ended(&program, Some(Duration::from_secs(5))).unwrap());
+        // Nobody holds the pipe any more: neither the program nor its watcher.
+        assert_eq!(reader.read(&mut byte).unwrap(), 0);
+        std::io::stdout().flush().unwrap();
+    }
+}

@@ -1,0 +1,19 @@
+//! Safe wrappers of Linux: namespaces, mounts, cgroups, seccomp, Landlock, netlink, processes. The one home of
+//! `unsafe` on the host.
+
+pub mod capability;
+pub mod cgroup;
+pub mod companion;
+#[cfg(test)]
+mod forked;
+pub mod landlock;
+pub mod loop_device;
+pub mod loopback;
+pub mod mount;
+pub mod netlink;
+pub mod process;
+mod raw_syscall;
+pub mod remove_tree;
+pub mod rlimit;
+pub mod seccomp;
+pub mod steps;

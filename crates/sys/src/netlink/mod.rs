@@ -1,0 +1,24 @@
+//! Talking to the kernel's network by netlink(7): messages, sockets, and the few requests that a box's network takes.
+//!
+//! Nothing here decides anything: which addresses, routes and rules exist is the backend's business.
+
+mod link;
+mod message;
+mod namespace;
+mod netfilter;
+mod policy;
+mod route;
+mod socket;
+
+pub use link::{
+    InterfaceIndex, Ipv4Setting, LinkAnswer, get_link, list_links, new_veth, remove_link, set_link_up,
+    veth_end,
+};
+pub use message::{Attributes, Message};
+pub use namespace::{in_network_namespace, send_in_namespaces};
+pub use netfilter::{BaseChain, base_chains, chain_mentions, ruleset_generation, table_content};
+pub use policy::{Packets, Verdict, new_policy};
+pub use route::{
+    AddressAnswer, RouteAnswer, RouteTarget, list_addresses, list_routes, new_address, new_route, route_to,
+};
+pub use socket::{NetlinkError, Protocol, Refusal, Socket};

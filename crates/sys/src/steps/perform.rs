@@ -1,0 +1,267 @@
+//! Steps as system calls. Child-safe throughout.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags};
+
+use super::step::{Descriptor, Origin, SLOTS, Step};
+use crate::mount::{self, MountAttributes};
+
+/// The exit status of a child that fails; nobody reads it.
+pub(super) const FAILED: libc::c_int = 125;
+
+#[expect(unsafe_code, reason = "leaving without running the parent's destructors")]
+pub(super) fn exit(status: libc::c_int) -> ! {
+    // SAFETY: no preconditions.
+    unsafe { libc::_exit(status) }
+}
+
+pub(super) type Slots = [Option<OwnedFd>; SLOTS];
+
+fn slot(slots: &mut Slots, index: usize) -> Result<&mut Option<OwnedFd>, Errno> {
+    slots.get_mut(index).ok_or(Errno::NFILE)
+}
+
+impl Step {
+    pub(super) fn perform(&self, slots: &mut Slots) -> Result<(), Errno> {
+        match self {
+            Self::AwaitGo(fd) => await_go(*fd),
+            Self::NewSession => rustix::process::setsid().map(drop),
+            Self::EnterCgroups(folders) => folders.iter().try_for_each(enter_cgroup),
+            Self::CgroupNamespace => unshare_cgroup(),
+            Self::PrivateMounts => {
+                let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+                rustix::mount::mount_change(c"/", flags)
+            }
+            Self::CloneTree { slot: index, source, attributes } => {
+                *slot(slots, *index)? = Some(mount::clone_tree(source, *attributes)?);
+                Ok(())
+            }
+            Self::CloneResolvedTree { slot: index, source, attributes } => {
+                *slot(slots, *index)? = Some(mount::clone_resolved_tree(source, *attributes)?);
+                Ok(())
+            }
+            Self::AdoptTree { slot: index, tree } => {
+                *slot(slots, *index)? = Some(rustix::io::fcntl_dupfd_cloexec(borrow(tree), 0)?);
+                Ok(())
+            }
+            Self::OpenFolder { slot: index, path } => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                *slot(slots, *index)? = Some(rustix::fs::open(path, flags, Mode::empty())?);
+                Ok(())
+            }
+            Self::BecomeRoot { drop_groups } => become_root(*drop_groups),
+            Self::NewFilesystem { slot: index, kind, options, attributes } => {
+                *slot(slots, *index)? = Some(new_filesystem(kind, options, *attributes)?);
+                Ok(())
+            }
+            Self::Attach { slot: index, target } => {
+                let tree = slot(slots, *index)?.take().ok_or(Errno::BADF)?;
+                mount::attach(&tree, target)
+            }
+            Self::AttachAndEnter { slot: index, stage } => {
+                let stage = slot(slots, *stage)?.take().ok_or(Errno::BADF)?;
+                let tree = slot(slots, *index)?.as_ref().ok_or(Errno::BADF)?;
+                mount::attach_at(tree, &stage)?;
+                rustix::process::fchdir(tree)
+            }
+            Self::PivotRoot => pivot_root(),
+            Self::Directory { path, mode } => ignore_existing(rustix::fs::mkdir(path, Mode::from(*mode))),
+            Self::Rename { from, to } => rustix::fs::rename(from, to),
+            Self::Symlink { target, path } => ignore_existing(rustix::fs::symlink(target, path)),
+            Self::File { path, mode, content } => write_file(path, *mode, content, true),
+            Self::FileOnce { path, mode, content } => write_file(path, *mode, content, false),
+            Self::Umask(mask) => {
+                rustix::process::umask(Mode::from(*mask));
+                Ok(())
+            }
+            Self::Close(fd) => close(*fd),
+            Self::MountPoint(path) => {
+                let flags =
+                    OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+                rustix::fs::open(path, flags, Mode::from(0o644)).map(drop)
+            }
+            Self::ReadOnlyRoot => {
+                let root = rustix::fs::open(c"/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+                mount::set_attributes(&root, MountAttributes::PLAIN.read_only(), false, None)
+            }
+            Self::HostName(name) => rustix::system::sethostname(name),
+            Self::Loopback => crate::loopback::bring_up(),
+            Self::ResourceLimit(limit) => limit.apply(),
+            Self::RemoveContents(folder) => crate::remove_tree::remove_contents(borrow(folder)),
+            Self::Finish => exit(0),
+            Self::Descriptors(descriptors) => place_descriptors(descriptors, slots),
+            Self::Capabilities(keep) => keep.keep_only(),
+            Self::Landlock(policy) => policy.restrict(),
+            Self::Seccomp(filter) => filter.install(),
+        }
+    }
+}
+
+#[expect(unsafe_code, reason = "descriptor numbers of the parent")]
+fn borrow(fd: &RawFd) -> BorrowedFd<'_> {
+    // SAFETY: the parent keeps the descriptors it names in a program open until the child has been cloned, and the child
+    // closes only those that Step::Close names; after Step::Descriptors a program names only what that has placed. A wrong
+    // number is an error of the system call, not of memory.
+    unsafe { BorrowedFd::borrow_raw(*fd) }
+}
+
+fn await_go(fd: RawFd) -> Result<(), Errno> {
+    let mut byte = [0];
+    loop {
+        match rustix::io::read(borrow(&fd), &mut byte) {
+            Ok(0) => exit(FAILED),
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn enter_cgroup(folder: &RawFd) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let tasks = rustix::fs::openat(borrow(folder), c"tasks", flags, Mode::empty())?;
+    rustix::io::write(tasks, b"0").map(drop)
+}
+
+#[expect(unsafe_code, reason = "unshare is unsafe for namespaces that this one is not")]
+fn unshare_cgroup() -> Result<(), Errno> {
+    // SAFETY: a plain flag; no memory or descriptor table is unshared.
+    match unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_NEWCGROUP) } {
+        0 => Ok(()),
+        _ => Err(mount::last_errno()),
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "libc's own functions would signal other threads, which the copy doesn't have"
+)]
+fn become_root(drop_groups: bool) -> Result<(), Errno> {
+    let check = |result: libc::c_long| if result == 0 { Ok(()) } else { Err(mount::last_errno()) };
+    // SAFETY: raw system calls with plain numbers; the empty group list may be a null pointer.
+    unsafe {
+        if drop_groups {
+            check(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()))?;
+        }
+        check(libc::syscall(libc::SYS_setresgid, 0, 0, 0))?;
+        check(libc::syscall(libc::SYS_setresuid, 0, 0, 0))
+    }
+}
+
+fn new_filesystem(
+    kind: &CStr,
+    options: &[(CString, CString)],
+    attributes: MountAttributes,
+) -> Result<OwnedFd, Errno> {
+    let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        if value.is_empty() {
+            rustix::mount::fsconfig_set_flag(&context, key.as_c_str())?;
+        } else {
+            rustix::mount::fsconfig_set_string(&context, key.as_c_str(), value.as_c_str())?;
+        }
+    }
+    rustix::mount::fsconfig_create(&context)?;
+    let tree = rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?;
+    mount::set_attributes(&tree, attributes, false, None)?;
+    Ok(tree)
+}
+
+/// The old root is stacked below the new one and let go of, so no folder for it is needed (pivot_root(2), NOTES).
+fn pivot_root() -> Result<(), Errno> {
+    // Not by a plain bind mount, which follows a link that an earlier tenant may have left for the folder.
+    let root = mount::clone_resolved_tree(c"root", MountAttributes::default())?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    mount::attach_at(&root, &rustix::fs::open(c"root", flags, Mode::empty())?)?;
+    rustix::process::fchdir(&root)?;
+    rustix::process::pivot_root(c".", c".")?;
+    rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
+    rustix::process::chdir(c"/")
+}
+
+fn ignore_existing(result: Result<(), Errno>) -> Result<(), Errno> {
+    match result {
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}
+
+#[expect(unsafe_code, reason = "descriptor numbers of the parent")]
+fn close(fd: RawFd) -> Result<(), Errno> {
+    // SAFETY: the number belongs to the parent's own table; this copy has no owner in the child that would use it again.
+    match unsafe { libc::close(fd) } {
+        0 => Ok(()),
+        _ => Err(mount::last_errno()),
+    }
+}
+
+fn write_file(path: &CStr, mode: u32, content: &[u8], replace: bool) -> Result<(), Errno> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::from(mode)) {
+        Err(Errno::EXIST) if !replace => return Ok(()),
+        Err(Errno::EXIST) => {
+            match rustix::fs::unlinkat(rustix::fs::CWD, path, AtFlags::empty()) {
+                Err(Errno::ISDIR) => remove_folder(path)?,
+                other => other?,
+            }
+            rustix::fs::open(path, flags, Mode::from(mode))?
+        }
+        other => other?,
+    };
+    let mut rest = content;
+    while !rest.is_empty() {
+        let written = rustix::io::write(&file, rest)?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// A folder that a box has put where a file of ours belongs.
+fn remove_folder(path: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    crate::remove_tree::remove_contents(rustix::fs::open(path, flags, Mode::empty())?.as_fd())?;
+    rustix::fs::unlinkat(rustix::fs::CWD, path, AtFlags::REMOVEDIR)
+}
+
+#[expect(unsafe_code, reason = "descriptor numbers are the subject")]
+fn place_descriptors(descriptors: &[Descriptor], slots: &Slots) -> Result<(), Errno> {
+    const ABOVE: RawFd = 64;
+    const MOST: usize = 16;
+    let mut parked = [-1; MOST];
+    let last = descriptors.iter().map(|descriptor| descriptor.to).max().unwrap_or(2);
+    if descriptors.len() > MOST || last >= ABOVE {
+        return Err(Errno::MFILE);
+    }
+    let check = |result: RawFd| if result < 0 { Err(mount::last_errno()) } else { Ok(result) };
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    // SAFETY: plain numbers. Sources are first moved out of the way of the targets; everything above the last target,
+    // `null` and the slots included, is closed by number, and nothing uses their owners afterwards: `null` is forgotten
+    // and the slots belong to a stack frame that is left by exec or exit only.
+    unsafe {
+        for (place, descriptor) in parked.iter_mut().zip(descriptors) {
+            let from = match descriptor.from {
+                Origin::Parent(number) => number,
+                Origin::Slot(slot) => {
+                    slots.get(slot).and_then(Option::as_ref).ok_or(Errno::BADF)?.as_raw_fd()
+                }
+            };
+            *place = check(libc::fcntl(from, libc::F_DUPFD, ABOVE))?;
+        }
+        for stream in 0..3 {
+            check(libc::dup2(null.as_raw_fd(), stream))?;
+        }
+        for (place, descriptor) in parked.iter().zip(descriptors) {
+            let flags = if descriptor.close_on_exec { libc::O_CLOEXEC } else { 0 };
+            check(libc::dup3(*place, descriptor.to, flags))?;
+        }
+        std::mem::forget(null);
+        match libc::syscall(libc::SYS_close_range, last + 1, libc::c_uint::MAX, 0) {
+            0 => Ok(()),
+            _ => Err(mount::last_errno()),
+        }
+    }
+}

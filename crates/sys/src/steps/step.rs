@@ -1,0 +1,257 @@
+//! What a program is made of.
+
+use std::ffi::CString;
+use std::os::fd::RawFd;
+
+use crate::capability::CapabilitySet;
+use crate::mount::MountAttributes;
+use crate::{landlock, rlimit, seccomp};
+
+/// How many detached mounts a program may hold at once.
+pub const SLOTS: usize = 128;
+
+/// One thing to do. Paths are resolved where the program stands at that moment: before [`Step::PivotRoot`] that is the
+/// host's tree, afterwards the box's own, so that a link left by an earlier tenant can't lead out.
+#[derive(Debug)]
+pub enum Step {
+    /// Waits for a byte from the parent; end-of-file means that the parent died, and the child exits.
+    AwaitGo(RawFd),
+    /// A session of its own, without a controlling terminal.
+    NewSession,
+    /// Enters cgroups of v1 by their folders, with the parent's rights. Done by the process itself and for one thread,
+    /// which the kernel does at once (Linux 5.5 and later); anything else waits for all processors.
+    EnterCgroups(Vec<RawFd>),
+    /// The cgroup that the process is in becomes the root of what it sees.
+    CgroupNamespace,
+    /// Nothing that is mounted here shows outside, nor the other way round.
+    PrivateMounts,
+    /// Takes a private copy of the tree at `source` into a slot.
+    CloneTree {
+        /// Where it is kept until attached.
+        slot: usize,
+        /// A path of the host.
+        source: CString,
+        /// Added to all of it.
+        attributes: MountAttributes,
+    },
+    /// The same for a path whose links were resolved before: one in it now fails with ELOOP. For what a box could have
+    /// exchanged: folders that others may write above, and what an earlier tenant left.
+    CloneResolvedTree {
+        /// Where it is kept until attached.
+        slot: usize,
+        /// A path without links.
+        source: CString,
+        /// Added to all of it.
+        attributes: MountAttributes,
+    },
+    /// Puts a detached mount that the parent made into a slot.
+    AdoptTree {
+        /// Where it is kept until attached.
+        slot: usize,
+        /// The parent's descriptor.
+        tree: RawFd,
+    },
+    /// Opens a folder into a slot.
+    OpenFolder {
+        /// Where it is kept.
+        slot: usize,
+        /// Its path; not a link.
+        path: CString,
+    },
+    /// Becomes root of the user namespace.
+    BecomeRoot {
+        /// Whether supplementary groups can be dropped (they can't in a namespace with setgroups denied).
+        drop_groups: bool,
+    },
+    /// A new filesystem in a slot.
+    NewFilesystem {
+        /// Where it is kept until attached.
+        slot: usize,
+        /// `tmpfs`, `overlay`, `proc`, `devpts`.
+        kind: CString,
+        /// Options of the filesystem; an empty value is a flag.
+        options: Vec<(CString, CString)>,
+        /// What its mount forbids.
+        attributes: MountAttributes,
+    },
+    /// Attaches a slot at a path that exists.
+    Attach {
+        /// The slot, empty afterwards.
+        slot: usize,
+        /// Where.
+        target: CString,
+    },
+    /// Attaches a slot over a folder and makes it the working directory.
+    AttachAndEnter {
+        /// The slot, still held afterwards.
+        slot: usize,
+        /// The slot of the folder, opened by [`Step::OpenFolder`].
+        stage: usize,
+    },
+    /// Makes the folder `root` of the working directory the root of everything and lets go of the old one.
+    PivotRoot,
+    /// A folder; fine if it is there.
+    Directory {
+        /// Where.
+        path: CString,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Gives something another name.
+    Rename {
+        /// Before.
+        from: CString,
+        /// After.
+        to: CString,
+    },
+    /// A symbolic link; fine if something is there.
+    Symlink {
+        /// What it says.
+        target: CString,
+        /// Where.
+        path: CString,
+    },
+    /// A file with this content, replacing another.
+    File {
+        /// Where.
+        path: CString,
+        /// Its permissions where it is new.
+        mode: u32,
+        /// All of it.
+        content: Vec<u8>,
+    },
+    /// A file with this content where none is.
+    FileOnce {
+        /// Where.
+        path: CString,
+        /// Its permissions.
+        mode: u32,
+        /// All of it.
+        content: Vec<u8>,
+    },
+    /// The permissions that new files lack.
+    Umask(u32),
+    /// Lets go of the child's copy of a descriptor, so that its peer sees the parent's end.
+    Close(RawFd),
+    /// An empty file to mount on; fine if it is there.
+    MountPoint(CString),
+    /// Makes the root mount read-only (not what is mounted below it).
+    ReadOnlyRoot,
+    /// The host name of the box.
+    HostName(Vec<u8>),
+    /// Brings the loopback interface up.
+    Loopback,
+    /// A limit that holds for each process.
+    ResourceLimit(rlimit::Limit),
+    /// Removes all that is in a folder of the parent's.
+    RemoveContents(RawFd),
+    /// Ends well, without an exec.
+    Finish,
+    /// Puts descriptors of the parent at their final numbers and closes all others; standard streams become /dev/null.
+    Descriptors(Vec<Descriptor>),
+    /// Gives up all capabilities but these, for good: no exec brings them back.
+    Capabilities(CapabilitySet),
+    /// Restricts files and scopes. Needs [`Step::Capabilities`] before it. What no path leads to is named by its number
+    /// after [`Step::Descriptors`], as `/proc/self/fd/N`.
+    Landlock(landlock::Policy),
+    /// Restricts system calls.
+    Seccomp(seccomp::Filter),
+}
+
+/// Where a descriptor comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin {
+    /// A number of the parent's.
+    Parent(RawFd),
+    /// A slot.
+    Slot(usize),
+}
+
+/// A descriptor and its number in the box's first program.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor {
+    /// What it is a copy of.
+    pub from: Origin,
+    /// In the program; 3 or more.
+    pub to: RawFd,
+    /// Whether it is closed by exec.
+    pub close_on_exec: bool,
+}
+
+impl std::fmt::Display for Step {
+    /// As a verb phrase, for errors.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::AwaitGo(_) => write!(f, "wait for the start signal"),
+            Self::NewSession => write!(f, "start a session"),
+            Self::EnterCgroups(_) => write!(f, "come under the limits"),
+            Self::CgroupNamespace => write!(f, "make a cgroup namespace"),
+            Self::PrivateMounts => write!(f, "make the mounts private"),
+            Self::CloneTree { source, .. } | Self::CloneResolvedTree { source, .. } => {
+                write!(f, "take {}", source.to_string_lossy())
+            }
+            Self::AdoptTree { .. } => write!(f, "adopt a mount"),
+            Self::OpenFolder { path, .. } => write!(f, "open {}", path.to_string_lossy()),
+            Self::BecomeRoot { .. } => write!(f, "become root of the user namespace"),
+            Self::NewFilesystem { kind, .. } => write!(f, "make a {} filesystem", kind.to_string_lossy()),
+            Self::Attach { target, .. } => write!(f, "mount {}", target.to_string_lossy()),
+            Self::AttachAndEnter { .. } => write!(f, "enter the new root's filesystem"),
+            Self::PivotRoot => write!(f, "change the root"),
+            Self::Directory { path, .. } => write!(f, "make the folder {}", path.to_string_lossy()),
+            Self::Rename { to, .. } => write!(f, "make {}", to.to_string_lossy()),
+            Self::Symlink { path, .. } => write!(f, "make the link {}", path.to_string_lossy()),
+            Self::File { path, .. } | Self::FileOnce { path, .. } => {
+                write!(f, "write {}", path.to_string_lossy())
+            }
+            Self::Umask(_) => write!(f, "set the file mode mask"),
+            Self::Close(_) => write!(f, "close a descriptor"),
+            Self::MountPoint(path) => write!(f, "make the file {}", path.to_string_lossy()),
+            Self::ReadOnlyRoot => write!(f, "make the root read-only"),
+            Self::HostName(_) => write!(f, "set the host name"),
+            Self::Loopback => write!(f, "bring up the loopback interface"),
+            Self::ResourceLimit(limit) => write!(f, "limit {:?}", limit.resource),
+            Self::RemoveContents(_) => write!(f, "remove what is in a folder"),
+            Self::Finish => write!(f, "finish"),
+            Self::Descriptors(_) => write!(f, "place the descriptors"),
+            Self::Capabilities(_) => write!(f, "give up capabilities"),
+            Self::Landlock(_) => write!(f, "restrict files with Landlock"),
+            Self::Seccomp(_) => write!(f, "install the system call filter"),
+        }
+    }
+}
+
+impl Step {
+    /// What it is part of, for a table of costs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AwaitGo(_) => "wait for the parent: id maps, notes",
+            Self::EnterCgroups(_) | Self::CgroupNamespace => "enter the cgroups",
+            Self::CloneTree { .. } | Self::CloneResolvedTree { .. } | Self::AdoptTree { .. } => {
+                "copies of host folders"
+            }
+            Self::NewFilesystem { .. } => "new filesystems: tmpfs, overlay, proc, devpts",
+            Self::Attach { .. } | Self::AttachAndEnter { .. } => "mounts",
+            Self::PivotRoot | Self::PrivateMounts | Self::ReadOnlyRoot => "private mounts, change of root",
+            Self::Directory { .. }
+            | Self::Rename { .. }
+            | Self::Symlink { .. }
+            | Self::File { .. }
+            | Self::FileOnce { .. }
+            | Self::MountPoint(_)
+            | Self::OpenFolder { .. } => "folders, links and files of the root",
+            Self::Loopback => "loopback interface",
+            Self::Capabilities(_) => "capabilities",
+            Self::Landlock(_) => "Landlock",
+            Self::Seccomp(_) => "seccomp",
+            Self::NewSession
+            | Self::BecomeRoot { .. }
+            | Self::HostName(_)
+            | Self::ResourceLimit(_)
+            | Self::Umask(_)
+            | Self::Close(_)
+            | Self::RemoveContents(_)
+            | Self::Finish
+            | Self::Descriptors(_) => "session, ids, host name, descriptors",
+        }
+    }
+}
