@@ -1,0 +1,7 @@
+//! `agentkernel.toml`: its keys as types. What the keys mean together is decided in [`crate::load`].
+
+mod sections;
+mod values;
+
+pub(crate) use sections::{FileValues, ResourcesSection, SandboxSection, SecuritySection};
+pub(crate) use values::EnvValue;
