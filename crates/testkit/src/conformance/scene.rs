@@ -1,0 +1,174 @@
+//! The stage of one case: makes boxes, and takes all of them down at the end.
+
+use std::cell::{Cell, RefCell};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use agentkernel_backend::{Backend, BackendError, BoxRecord, EphemeralBox, Guest};
+use agentkernel_model::{BoxPath, Feature, NetworkAccess, Profile, Resources, SandboxSpec};
+use tempfile::TempDir;
+
+use super::subject::Subject;
+
+/// Waits for a graceful stop in cases that are not about it.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
+
+/// The stage of one case.
+pub struct Scene {
+    subject: Subject,
+    folder: TempDir,
+    boxes: RefCell<Vec<Box<dyn EphemeralBox>>>,
+    records: RefCell<Vec<BoxRecord>>,
+    count: Cell<u32>,
+}
+
+impl Scene {
+    pub(super) fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            folder: tempfile::Builder::new()
+                .prefix("agentkernel-test-")
+                .tempdir()
+                .expect("a folder for the case"),
+            boxes: RefCell::default(),
+            records: RefCell::default(),
+            count: Cell::new(0),
+        }
+    }
+
+    /// The backend under test.
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.subject.backend
+    }
+
+    /// Another process's view of the same machine.
+    pub fn another_process(&self) -> Arc<dyn Backend> {
+        (self.subject.again)()
+    }
+
+    /// What is left on the machine.
+    pub fn leftovers(&self) -> Vec<String> {
+        (self.subject.leftovers)()
+    }
+
+    /// Whether the backend claims `feature`.
+    pub fn has(&self, feature: Feature) -> bool {
+        self.subject.backend.capabilities().has(feature)
+    }
+
+    /// A private folder on the host.
+    pub fn host_folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A new folder on the host.
+    pub fn make_host_folder(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::create_dir(&path).expect("a new folder");
+        path
+    }
+
+    /// The plainest specification: no network, no limits, no mounts.
+    pub fn spec(&self) -> SandboxSpec {
+        SandboxSpec {
+            backend: self.subject.backend.name().clone(),
+            image: self.subject.image.clone(),
+            profile: Profile::Moderate,
+            network: NetworkAccess::None,
+            read_only_root: false,
+            mounts: Vec::new(),
+            ports: Vec::new(),
+            env: Vec::new(),
+            workdir: BoxPath::new("/workspace").expect("a path"),
+            user: None,
+            resources: Resources::default(),
+            allow_unlimited: false,
+            hostname: "conformance".to_owned(),
+            agent: None,
+            labels: std::collections::BTreeMap::new(),
+        }
+    }
+
+    /// A new plain box that is destroyed at the case's end.
+    pub async fn guest(&self) -> Arc<dyn Guest> {
+        self.guest_with(|_| {}).await
+    }
+
+    /// The same, with changes to its specification.
+    pub async fn guest_with(&self, change: impl FnOnce(&mut SandboxSpec)) -> Arc<dyn Guest> {
+        let mut spec = self.spec();
+        change(&mut spec);
+        let made =
+            self.subject.backend.launch(&spec).await.expect("a box that the backend's capabilities allow");
+        let guest = made.guest();
+        self.boxes.borrow_mut().push(made);
+        guest
+    }
+
+    /// A new plain box that the case destroys itself.
+    pub async fn launch(&self) -> Box<dyn EphemeralBox> {
+        self.subject.backend.launch(&self.spec()).await.expect("a plain box")
+    }
+
+    /// A record of a sandbox that isn't made yet; what the case leaves of it is removed at the end.
+    pub fn record(&self) -> BoxRecord {
+        self.record_with(|_| {})
+    }
+
+    /// The same, with changes to its specification.
+    pub fn record_with(&self, change: impl FnOnce(&mut SandboxSpec)) -> BoxRecord {
+        self.count.set(self.count.get() + 1);
+        let number = self.count.get();
+        let dir = self.folder.path().join(format!("record-{number}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&dir).expect("a record's folder");
+        let mut spec = self.spec();
+        change(&mut spec);
+        // Unique on this machine while the case runs: cgroups and interfaces are named by it.
+        let id = format!("{:08x}{:08x}", std::process::id(), unique());
+        let record = BoxRecord { name: format!("case-{number}").parse().expect("a name"), id, spec, dir };
+        self.records.borrow_mut().push(record.clone());
+        record
+    }
+
+    /// A persistent sandbox, started.
+    pub async fn started(&self) -> (BoxRecord, Arc<dyn Guest>) {
+        let record = self.record();
+        let backend = self.backend();
+        backend.create(&record).await.expect("created");
+        backend.start(&record).await.expect("started");
+        let guest = backend.connect(&record).await.expect("connected");
+        (record, guest)
+    }
+
+    pub(super) async fn clean_up(&self) {
+        let mut failures: Vec<BackendError> = Vec::new();
+        let boxes: Vec<_> = self.boxes.borrow_mut().drain(..).collect();
+        for made in boxes {
+            failures.extend(made.destroy().await.err());
+        }
+        let records: Vec<_> = self.records.borrow_mut().drain(..).collect();
+        for record in records {
+            if self.has(Feature::PersistentSandboxes) {
+                failures.extend(self.backend().remove(&record).await.err());
+            }
+        }
+        let reclaimed = self.backend().reclaim(&[]).await;
+        assert!(failures.is_empty(), "cleaning up failed: {failures:#?}");
+        let reclaimed = reclaimed.expect("recovery works");
+        assert!(
+            reclaimed.objects.is_empty(),
+            "recovery found what nobody left behind: {:?}",
+            reclaimed.objects
+        );
+        let leftovers = self.leftovers();
+        assert!(leftovers.is_empty(), "left behind: {leftovers:#?}");
+    }
+}
+
+fn unique() -> u32 {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}

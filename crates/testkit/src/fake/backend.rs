@@ -1,0 +1,423 @@
+//! The backend itself.
+
+use std::os::unix::fs::PermissionsExt;
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use agentkernel_backend::{
+    Backend, BackendError, BoxRecord, EphemeralBox, Guest, Lifetime, Probe, Reclaimed, refuse_unsupported,
+};
+use agentkernel_model::{
+    Action, BackendName, Boundary, Capabilities, Feature, Isolation, Outcome, Phase, PhaseError, SandboxSpec,
+    Signal,
+};
+use async_trait::async_trait;
+
+use super::command::Ending;
+use super::ephemeral::FakeBox;
+use super::fault::{Fault, Step};
+use super::guest::FakeGuest;
+use super::machine::{Call, Contents, Delivery, Ephemeral, Kept, Machine, Sandbox};
+use super::tree::Tree;
+use super::violation::Violation;
+
+/// A strict backend in memory. Clones are the same process's view of it; [`FakeBackend::another_process`] is another's.
+#[derive(Clone)]
+pub struct FakeBackend {
+    machine: Arc<Machine>,
+    process: u64,
+    name: BackendName,
+    missing: Vec<(Feature, String)>,
+    capabilities: Capabilities,
+    probe: Probe,
+    delivery: Delivery,
+}
+
+impl Default for FakeBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl FakeBackend {
+    /// One named `fake` that claims every feature. Limits, networks, mounts and terminals are accepted without effect:
+    /// tests look at [`FakeBackend::launched`] for what was asked.
+    pub fn new() -> Self {
+        let machine = Arc::new(Machine::default());
+        Self {
+            process: machine.number(),
+            machine,
+            name: "fake".parse().expect("a valid name"),
+            missing: Vec::new(),
+            capabilities: Capabilities::all_but([]),
+            probe: Probe::Ready { detail: "in memory".to_owned() },
+            delivery: Delivery { chunk_sizes: [1, 65_537, 3, 4096].into(), ending: Ending::default() },
+        }
+    }
+
+    /// One that refuses every feature it can't simulate.
+    pub fn honest() -> Self {
+        let why = "the fake runs nothing on this machine; use a real backend";
+        let missing = Feature::ALL.into_iter().filter(|feature| {
+            matches!(
+                feature,
+                Feature::OciImages
+                    | Feature::Network
+                    | Feature::PublishedPorts
+                    | Feature::Mounts
+                    | Feature::Terminal
+            ) || feature.is_limit()
+        });
+        missing.fold(Self::new(), |fake, feature| fake.without(feature, why))
+    }
+
+    /// With another name.
+    ///
+    /// # Panics
+    /// Where `name` is not a backend name.
+    pub fn named(mut self, name: &str) -> Self {
+        self.name = name.parse().expect("a valid backend name");
+        self
+    }
+
+    /// Without `feature`, for the reason `why`.
+    pub fn without(mut self, feature: Feature, why: &str) -> Self {
+        self.missing.push((feature, why.to_owned()));
+        self.capabilities = Capabilities::all_but(self.missing.clone());
+        self
+    }
+
+    /// Not ready on this machine.
+    pub fn not_ready(mut self, why: &str, fix: &str) -> Self {
+        self.probe = Probe::NotReady { why: why.to_owned(), fix: fix.to_owned() };
+        self
+    }
+
+    /// Delivers output in pieces of at most these sizes, in turn.
+    pub fn with_chunk_sizes(mut self, sizes: &[usize]) -> Self {
+        assert!(!sizes.is_empty(), "at least one size");
+        self.delivery.chunk_sizes = sizes.into();
+        self
+    }
+
+    /// Decides what the host learns first at a command's end.
+    pub fn with_ending(mut self, ending: Ending) -> Self {
+        self.delivery.ending = ending;
+        self
+    }
+
+    /// The same machine and settings, seen from another process.
+    pub fn another_process(&self) -> Self {
+        Self { process: self.machine.number(), ..self.clone() }
+    }
+
+    /// As if this instance's process had got SIGKILL: its ephemeral boxes end and wait for recovery by another.
+    pub fn kill_process(&self) {
+        self.machine.with(|contents| {
+            contents.dead_processes.insert(self.process);
+            for entry in contents.ephemeral.values_mut().filter(|entry| entry.owner == self.process) {
+                entry.sandbox.end();
+                entry.orphaned = true;
+            }
+        });
+    }
+
+    /// The next call of `step` fails and changes nothing.
+    pub fn fail_at(&self, step: Step) {
+        self.inject(step, Fault::Before);
+    }
+
+    /// The next call of `step` fails in this way; several queue up.
+    pub fn inject(&self, step: Step, fault: Fault) {
+        self.machine.faults.add(step, fault);
+    }
+
+    /// All lifecycle calls so far, of all processes.
+    pub fn calls(&self) -> Vec<Call> {
+        self.machine.with(|contents| contents.calls.clone())
+    }
+
+    /// The specifications of all boxes launched or started so far.
+    pub fn launched(&self) -> Vec<SandboxSpec> {
+        self.machine.with(|contents| contents.launched.clone())
+    }
+
+    /// What exists now: `box ID`, `orphan ID`, `sandbox ID`, `running ID`.
+    pub fn objects(&self) -> Vec<String> {
+        self.machine.with(|contents| {
+            let boxes = contents.ephemeral.iter().map(|(id, entry)| {
+                let kind = if entry.orphaned { "orphan" } else { "box" };
+                format!("{kind} {id}")
+            });
+            let kept = contents.kept.iter().map(|(id, kept)| {
+                let kind = if kept.running.is_some() { "running" } else { "sandbox" };
+                format!("{kind} {id}")
+            });
+            boxes.chain(kept).collect()
+        })
+    }
+
+    /// Every misuse so far; ephemeral boxes that still live or wait for recovery are misuse too.
+    pub fn violations(&self) -> Vec<Violation> {
+        let mut violations = self.machine.violations.all();
+        self.machine.with(|contents| {
+            for (id, entry) in &contents.ephemeral {
+                violations.push(if entry.orphaned {
+                    Violation::NotReclaimed { id: id.clone() }
+                } else {
+                    Violation::LeftAlive { id: id.clone() }
+                });
+            }
+        });
+        violations
+    }
+
+    /// Asserts that there was no misuse.
+    ///
+    /// # Panics
+    /// Where there was.
+    pub fn assert_clean(&self) {
+        let violations = self.violations();
+        assert!(violations.is_empty(), "the fake backend was misused: {violations:#?}");
+    }
+
+    fn note(&self, violation: Violation) {
+        self.machine.violations.note(violation);
+    }
+
+    fn called(&self, verb: &'static str, sandbox: &str) {
+        self.machine.with(|contents| contents.calls.push(Call { verb, sandbox: sandbox.to_owned() }));
+    }
+
+    fn check_spec(&self, spec: &SandboxSpec, lifetime: Lifetime) -> Result<Isolation, BackendError> {
+        if spec.backend != self.name {
+            self.note(Violation::WrongBackend { named: spec.backend.to_string() });
+        }
+        let waived =
+            refuse_unsupported(&self.name, &self.capabilities, spec, lifetime).inspect_err(|error| {
+                self.note(Violation::NotRefused { what: error.to_string() });
+            })?;
+        Ok(self.isolation(waived))
+    }
+
+    fn isolation(&self, waived: Vec<Feature>) -> Isolation {
+        Isolation {
+            backend: self.name.clone(),
+            boundary: Boundary::Fake,
+            rootless: true,
+            layers: vec!["memory of the test process".to_owned()],
+            not_enforced: waived.into_iter().map(|feature| feature.to_string()).collect(),
+        }
+    }
+
+    fn check_record(&self, record: &BoxRecord) {
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let why = match std::fs::metadata(&record.dir) {
+            _ if record.id.len() != 16 || !record.id.bytes().all(hex) => format!("id {:?}", record.id),
+            Err(error) => format!("folder {}: {error}", record.dir.display()),
+            Ok(found) if !found.is_dir() || found.permissions().mode() & 0o077 != 0 => {
+                format!("folder {} has mode {:o}", record.dir.display(), found.permissions().mode())
+            }
+            Ok(_) => return,
+        };
+        self.note(Violation::BadRecord { name: record.name.to_string(), why });
+    }
+
+    fn sandbox(&self, id: String, spec: &SandboxSpec, tree: Arc<Mutex<Tree>>) -> Arc<Sandbox> {
+        self.machine.with(|contents| contents.launched.push(spec.clone()));
+        Arc::new(Sandbox {
+            id,
+            backend: self.name.clone(),
+            capabilities: self.capabilities.clone(),
+            spec: spec.clone(),
+            tree,
+            ended: tokio::sync::watch::Sender::new(false),
+            commands: Mutex::default(),
+            processes: Mutex::default(),
+            ports: Mutex::default(),
+            next_pid: AtomicU32::new(2),
+            delivery: self.delivery.clone(),
+            faults: Arc::clone(&self.machine.faults),
+            violations: self.machine.violations.clone(),
+        })
+    }
+
+    /// Marks `verb` as under way on the sandbox until the guard is dropped.
+    fn enter(&self, record: &BoxRecord, verb: &'static str) -> Verb<'_> {
+        self.called(verb, record.name.as_str());
+        let other = self.machine.with(|contents| contents.in_flight.insert(record.id.clone(), verb));
+        if let Some(other) = other {
+            self.note(Violation::Concurrent { name: record.name.to_string(), verbs: [other, verb] });
+        }
+        Verb { machine: &self.machine, id: record.id.clone() }
+    }
+
+    /// What is kept of `record`'s sandbox, or the error and the violation.
+    fn kept<T>(
+        &self,
+        record: &BoxRecord,
+        verb: &'static str,
+        use_it: impl FnOnce(&mut Kept) -> T,
+    ) -> Result<T, BackendError> {
+        let found = self.machine.with(|contents| contents.kept.get_mut(&record.id).map(use_it));
+        found.ok_or_else(|| {
+            self.note(Violation::WithoutCreate { name: record.name.to_string(), verb });
+            BackendError::NotFound { what: format!("sandbox {:?}", record.name.as_str()) }
+        })
+    }
+}
+
+struct Verb<'a> {
+    machine: &'a Machine,
+    id: String,
+}
+
+impl Drop for Verb<'_> {
+    fn drop(&mut self) {
+        self.machine.with(|contents| contents.in_flight.remove(&self.id));
+    }
+}
+
+#[async_trait]
+impl Backend for FakeBackend {
+    fn name(&self) -> &BackendName {
+        &self.name
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.capabilities
+    }
+
+    async fn probe(&self) -> Probe {
+        self.probe.clone()
+    }
+
+    async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError> {
+        self.called("launch", "");
+        let end = self.machine.faults.before(Step::Launch).await?;
+        let isolation = self.check_spec(spec, Lifetime::Ephemeral)?;
+        let id = format!("{:016x}", self.machine.number());
+        let tree = Arc::new(Mutex::new(Tree::new(spec.read_only_root)));
+        let sandbox = self.sandbox(id.clone(), spec, tree);
+        let entry = Ephemeral { owner: self.process, sandbox: Arc::clone(&sandbox), orphaned: false };
+        self.machine.with(|contents| contents.ephemeral.insert(id.clone(), entry));
+        let machine = Arc::clone(&self.machine);
+        end.done(()).inspect_err(|_| {
+            // Whoever gets an error gets no handle: the half-made box is for recovery.
+            sandbox.end();
+            self.machine.with(|contents| orphan(contents, &id));
+        })?;
+        Ok(Box::new(FakeBox { machine, sandbox, isolation, owner: self.process, destroyed: false }))
+    }
+
+    async fn create(&self, record: &BoxRecord) -> Result<(), BackendError> {
+        let _verb = self.enter(record, "create");
+        let end = self.machine.faults.before(Step::Create).await?;
+        self.check_spec(&record.spec, Lifetime::Persistent)?;
+        self.check_record(record);
+        let there = self.machine.with(|contents| {
+            let there = contents.kept.contains_key(&record.id);
+            contents.kept.entry(record.id.clone()).or_insert_with(|| Kept {
+                tree: Arc::new(Mutex::new(Tree::new(record.spec.read_only_root))),
+                running: None,
+            });
+            there
+        });
+        if there {
+            self.note(Violation::CreatedTwice { name: record.name.to_string() });
+        }
+        end.done(())
+    }
+
+    async fn start(&self, record: &BoxRecord) -> Result<Isolation, BackendError> {
+        let _verb = self.enter(record, "start");
+        let end = self.machine.faults.before(Step::Start).await?;
+        let isolation = self.check_spec(&record.spec, Lifetime::Persistent)?;
+        self.check_record(record);
+        let start = |kept: &mut Kept| kept.running.is_none().then(|| Arc::clone(&kept.tree));
+        if let Some(tree) = self.kept(record, "start", start)? {
+            let sandbox = self.sandbox(record.id.clone(), &record.spec, tree);
+            self.kept(record, "start", |kept| kept.running = Some(sandbox))?;
+        }
+        end.done(isolation)
+    }
+
+    async fn stop(&self, record: &BoxRecord, grace: Duration) -> Result<(), BackendError> {
+        let _verb = self.enter(record, "stop");
+        let end = self.machine.faults.before(Step::Stop).await?;
+        if let Some(sandbox) = self.kept(record, "stop", |kept| kept.running.take())? {
+            if !grace.is_zero() {
+                let commands = sandbox.commands.lock().expect("no panic while locked").clone();
+                for command in commands.values() {
+                    command.kill(Outcome::Signaled(Signal::TERM));
+                }
+                for command in commands.values() {
+                    command.ended().await;
+                }
+            }
+            sandbox.end();
+        }
+        end.done(())
+    }
+
+    async fn remove(&self, record: &BoxRecord) -> Result<(), BackendError> {
+        let _verb = self.enter(record, "remove");
+        let end = self.machine.faults.before(Step::Remove).await?;
+        if !record.dir.is_dir() {
+            self.note(Violation::FolderRemovedFirst { name: record.name.to_string() });
+        }
+        let kept = self.machine.with(|contents| contents.kept.remove(&record.id));
+        if let Some(sandbox) = kept.and_then(|kept| kept.running) {
+            sandbox.end();
+        }
+        end.done(())
+    }
+
+    async fn running(&self, record: &BoxRecord) -> Result<Option<Isolation>, BackendError> {
+        let end = self.machine.faults.before(Step::Running).await?;
+        let runs =
+            self.machine.with(|contents| contents.kept.get(&record.id).is_some_and(|k| k.running.is_some()));
+        let lifetime = Lifetime::Persistent;
+        let waived = refuse_unsupported(&self.name, &self.capabilities, &record.spec, lifetime)?;
+        end.done(runs.then(|| self.isolation(waived)))
+    }
+
+    async fn connect(&self, record: &BoxRecord) -> Result<Arc<dyn Guest>, BackendError> {
+        self.called("connect", record.name.as_str());
+        let end = self.machine.faults.before(Step::Connect).await?;
+        match self.kept(record, "connect", |kept| kept.running.clone())? {
+            Some(sandbox) => end.done(Arc::new(FakeGuest { sandbox })),
+            None => {
+                self.note(Violation::ConnectedWhileStopped { name: record.name.to_string() });
+                Err(BackendError::WrongPhase {
+                    name: record.name.to_string(),
+                    source: PhaseError { phase: Phase::Stopped, action: Action::Use },
+                })
+            }
+        }
+    }
+
+    async fn reclaim(&self, _records: &[BoxRecord]) -> Result<Reclaimed, BackendError> {
+        self.called("reclaim", "");
+        let end = self.machine.faults.before(Step::Reclaim).await?;
+        let objects = self.machine.with(|contents| {
+            let dead = &contents.dead_processes;
+            let orphans: Vec<String> = contents
+                .ephemeral
+                .iter()
+                .filter(|(_, entry)| entry.orphaned || dead.contains(&entry.owner))
+                .map(|(id, _)| id.clone())
+                .collect();
+            orphans.iter().for_each(|id| drop(contents.ephemeral.remove(id)));
+            orphans
+        });
+        end.done(Reclaimed { objects: objects.into_iter().map(|id| format!("fake box {id}")).collect() })
+    }
+}
+
+fn orphan(contents: &mut Contents, id: &str) {
+    if let Some(entry) = contents.ephemeral.get_mut(id) {
+        entry.orphaned = true;
+    }
+}

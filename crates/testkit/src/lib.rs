@@ -1,0 +1,4 @@
+//! A strict fake backend and the conformance suite that defines what a backend is. For tests only.
+
+pub mod conformance;
+pub mod fake;
