@@ -1,0 +1,157 @@
+//! What this machine offers to native boxes, found out without making any.
+
+use std::path::Path;
+
+use agentkernel_model::{Capabilities, Feature};
+use agentkernel_sys::cgroup::{CgroupHost, Resource};
+use agentkernel_sys::landlock::LandlockAbi;
+
+use crate::identity::{IdMap, Subordinate};
+use crate::network::NetworkHost;
+
+/// Facts of this machine and this caller.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// Whether boxes are made without root.
+    pub(crate) rootless: bool,
+    /// An ordinary caller's subordinate ids, or why there are none.
+    pub(crate) subordinate: Result<Subordinate, String>,
+    pub(crate) cgroups: CgroupHost,
+    pub(crate) network: NetworkHost,
+    pub(crate) landlock: Option<LandlockAbi>,
+    uid: u32,
+    gid: u32,
+}
+
+impl Machine {
+    /// Looks around: a few small files, no processes.
+    pub(crate) fn detect() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let gid = rustix::process::getegid().as_raw();
+        let rootless = uid != 0 || !maps_all_ids();
+        let subordinate = match rootless {
+            true => Subordinate::detect(uid, user_name(uid).as_deref()),
+            false => Err("not needed".to_owned()),
+        };
+        Self {
+            rootless,
+            subordinate,
+            cgroups: CgroupHost::detect(),
+            network: NetworkHost::detect(rootless),
+            landlock: LandlockAbi::detect(),
+            uid,
+            gid,
+        }
+    }
+
+    /// Ids for a new box.
+    pub(crate) fn new_id_map(&self) -> std::io::Result<IdMap> {
+        let (uid, gid) = (self.uid, self.gid);
+        match (&self.subordinate, self.rootless) {
+            (_, false) => IdMap::own(),
+            (Ok(given), true) => {
+                Ok(IdMap::Subordinate { uid, gid, users: given.users, groups: given.groups })
+            }
+            (Err(_), true) => Ok(IdMap::Single { uid, gid }),
+        }
+    }
+
+    /// Why no box can be made here, and the fix; `None` where one can, as far as can be told without trying.
+    pub(crate) fn obstacle(&self) -> Option<(String, String)> {
+        let sysctl = |path: &str| std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok();
+        let is = |path: &str, value: &str| sysctl(path).is_some_and(|text| text.trim() == value);
+        if is("user/max_user_namespaces", "0") {
+            return Some((
+                "user namespaces are switched off (user.max_user_namespaces is 0)".to_owned(),
+                "run: sudo sysctl -w user.max_user_namespaces=65536".to_owned(),
+            ));
+        }
+        if self.rootless && is("kernel/unprivileged_userns_clone", "0") {
+            return Some((
+                "user namespaces are kept from ordinary users (kernel.unprivileged_userns_clone is 0)"
+                    .to_owned(),
+                "run: sudo sysctl -w kernel.unprivileged_userns_clone=1".to_owned(),
+            ));
+        }
+        if self.rootless && is("kernel/apparmor_restrict_unprivileged_userns", "1") && !apparmor_lets_us() {
+            return Some((
+                "AppArmor keeps user namespaces from programs without a profile \
+                 (kernel.apparmor_restrict_unprivileged_userns is 1)"
+                    .to_owned(),
+                "install an AppArmor profile with `userns,` for the agentkernel binary, or run: \
+                 sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
+                    .to_owned(),
+            ));
+        }
+        None
+    }
+
+    /// What boxes can have here.
+    pub(crate) fn capabilities(&self) -> Capabilities {
+        let mut missing = vec![(
+            Feature::OciImages,
+            "this release runs the host's own system only; leave --image out, or use --image host".to_owned(),
+        )];
+        for (feature, resource) in [
+            (Feature::MemoryLimit, Resource::Memory),
+            (Feature::CpuLimit, Resource::Cpu),
+            (Feature::PidsLimit, Resource::Pids),
+        ] {
+            missing.extend(self.cgroups.can_limit(resource).err().map(|why| (feature, why)));
+        }
+        if let Err(why) = self.network.available() {
+            missing.push((Feature::Network, why));
+        }
+        if let (true, Err(why)) = (self.rootless, &self.subordinate) {
+            missing.push((Feature::OtherUsers, why.clone()));
+        }
+        if let Err(why) = crate::disk::can_limit(self.rootless) {
+            missing.push((Feature::PersistentDiskLimit, why));
+        }
+        Capabilities::all_but(missing)
+    }
+}
+
+impl Machine {
+    /// One line for people.
+    pub(crate) fn describe(&self) -> String {
+        let mode = match (&self.subordinate, self.rootless) {
+            (_, false) => "as root",
+            (Ok(_), true) => "rootless with subordinate ids",
+            (Err(_), true) => "rootless with a single id",
+        };
+        let landlock =
+            self.landlock.map_or("no Landlock".to_owned(), |abi| format!("Landlock {}", abi.version()));
+        format!("{mode}, {landlock}, {}", self.cgroups.describe())
+    }
+
+    /// Removes what a box that has ended, or should have, leaves outside of its namespaces.
+    pub(crate) fn remove_box(&self, id: &str) -> std::io::Result<()> {
+        if let Some(cgroup) = self.cgroups.open(id).map_err(std::io::Error::other)? {
+            cgroup.kill().and_then(|()| cgroup.remove()).map_err(std::io::Error::other)?;
+        }
+        self.network.reclaim(id).map(drop).map_err(std::io::Error::other)
+    }
+}
+
+/// Whether this process is root of the machine and not of some user namespace.
+fn maps_all_ids() -> bool {
+    std::fs::read_to_string("/proc/self/uid_map")
+        .is_ok_and(|map| map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// Whether the profile that confines this process, if any, is a named one: those may allow user namespaces.
+fn apparmor_lets_us() -> bool {
+    std::fs::read_to_string("/proc/self/attr/current").is_ok_and(|label| {
+        !label.trim_matches(['\0', '\n', ' ']).is_empty() && !label.starts_with("unconfined")
+    })
+}
+
+fn user_name(uid: u32) -> Option<String> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
+    })
+}

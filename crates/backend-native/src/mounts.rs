@@ -1,0 +1,102 @@
+//! The user's mounts: where they may go, and whose files they show.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use agentkernel_backend::BackendError;
+use agentkernel_model::{Access, BoxPath, Mount};
+use agentkernel_sys::mount::{MountAttributes, clone_resolved_tree, set_attributes};
+use rustix::io::Errno;
+
+use crate::layout::c_string;
+
+/// Places that make the box what it is.
+const RESERVED: [&str; 4] = ["/proc", "/sys", "/dev", "/etc"];
+
+/// Refuses mounts that can't be made, before anything is.
+pub(crate) fn check(mounts: &[Mount]) -> Result<(), BackendError> {
+    mounts.iter().try_for_each(|mount| {
+        check_target(&mount.target)?;
+        look_at(&mount.source).map(drop)
+    })
+}
+
+/// What is mounted.
+pub(crate) fn look_at(source: &Path) -> Result<std::fs::Metadata, BackendError> {
+    std::fs::metadata(source).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => BackendError::NotFound { what: source.display().to_string() },
+        _ => BackendError::runtime(format!("mount {}", source.display()), error),
+    })
+}
+
+/// Refuses targets that would take the box apart.
+fn check_target(target: &BoxPath) -> Result<(), BackendError> {
+    let path = target.as_path();
+    if path.parent().is_none() {
+        return Err(BackendError::Invalid { what: "nothing can be mounted over / of a sandbox".to_owned() });
+    }
+    if RESERVED.iter().any(|reserved| path.starts_with(reserved)) {
+        return Err(BackendError::Invalid {
+            what: format!("nothing can be mounted at {target}: that part of a sandbox is agentkernel's own"),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses a source that has become a link, or lies behind one, since its links were resolved: whoever may write to a
+/// folder above it, a box perhaps, could have put it there to see more of the host at its next start.
+pub(crate) fn check_source(source: &Path) -> Result<(), BackendError> {
+    let now = source
+        .canonicalize()
+        .map_err(|error| BackendError::runtime(format!("mount {}", source.display()), error))?;
+    if now == source {
+        return Ok(());
+    }
+    Err(BackendError::Invalid {
+        what: format!(
+            "{} was a path without links and now leads to {}: if you moved it yourself, make the sandbox anew with the new \
+             path; if not, what ran in a sandbox may have",
+            source.display(),
+            now.display()
+        ),
+    })
+}
+
+/// A copy of `source`, a path without links, whose files belong inside to whom they belong outside: root's to root, and so on. Only root can
+/// make one (mount_setattr(2), ID-mapped mounts). ELOOP where `source` has become a link.
+pub(crate) fn shifted(source: &Path, access: Access, namespace: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let attributes = match access {
+        Access::ReadOnly => MountAttributes::PLAIN.read_only(),
+        Access::ReadWrite => MountAttributes::PLAIN,
+    };
+    let tree = clone_resolved_tree(&c_string(source), attributes)?;
+    set_attributes(&tree, attributes, true, Some(namespace.as_fd()))?;
+    Ok(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_became_a_link_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().canonicalize().unwrap();
+        std::fs::create_dir_all(path.join("real/inner")).unwrap();
+        std::os::unix::fs::symlink("real", path.join("link")).unwrap();
+        assert!(check_source(&path.join("real/inner")).is_ok());
+        for swapped in ["link", "link/inner", "gone"] {
+            assert!(check_source(&path.join(swapped)).is_err(), "{swapped}");
+        }
+    }
+
+    #[test]
+    fn the_box_own_places_are_kept() {
+        for bad in ["/", "/proc", "/proc/self", "/dev/null", "/etc/passwd", "/sys"] {
+            assert!(check_target(&BoxPath::new(bad).unwrap()).is_err(), "{bad}");
+        }
+        for good in ["/workspace", "/data", "/usr/local/x", "/development", "/etcetera"] {
+            assert!(check_target(&BoxPath::new(good).unwrap()).is_ok(), "{good}");
+        }
+    }
+}

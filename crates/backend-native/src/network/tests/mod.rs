@@ -1,0 +1,7 @@
+//! Boxes in a little world of network namespaces: a host, an Internet, neighbours. This machine's own network is left
+//! alone: each test's thread lives in a namespace of its own.
+
+mod pasta;
+mod veth;
+mod veth_host;
+mod world;
