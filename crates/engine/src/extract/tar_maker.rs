@@ -1,0 +1,106 @@
+//! Tar streams byte by byte, for tests: right ones and wrong ones.
+
+use super::header::BLOCK;
+
+/// A header under construction; every field can lie.
+#[derive(Clone)]
+pub(crate) struct Raw {
+    pub(crate) block: [u8; BLOCK],
+}
+
+impl Raw {
+    pub(crate) fn new(kind: u8, path: &[u8], size: u64) -> Self {
+        let mut raw = Self { block: [0; BLOCK] };
+        raw.put(0, path);
+        raw.put(100, b"0000644\0");
+        raw.put(108, b"0000000\0");
+        raw.put(116, b"0000000\0");
+        raw.put(124, format!("{size:011o}\0").as_bytes());
+        raw.put(136, b"00000000001\0");
+        raw.block[156] = kind;
+        raw.put(257, b"ustar\x0000");
+        raw
+    }
+
+    pub(crate) fn put(&mut self, at: usize, bytes: &[u8]) -> &mut Self {
+        self.block[at..at + bytes.len()].copy_from_slice(bytes);
+        self
+    }
+
+    pub(crate) fn link(mut self, target: &[u8]) -> Self {
+        self.put(157, target);
+        self
+    }
+
+    pub(crate) fn mode(mut self, mode: u32) -> Self {
+        self.put(100, format!("{mode:07o}\0").as_bytes());
+        self
+    }
+
+    pub(crate) fn sealed(mut self) -> [u8; BLOCK] {
+        self.put(148, b"        ");
+        let sum: u32 = self.block.iter().map(|byte| u32::from(*byte)).sum();
+        self.put(148, format!("{sum:06o}\0 ").as_bytes());
+        self.block
+    }
+}
+
+/// A stream of entries.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Tar {
+    bytes: Vec<u8>,
+}
+
+impl Tar {
+    pub(crate) fn raw(mut self, header: Raw, content: &[u8]) -> Self {
+        self.bytes.extend_from_slice(&header.sealed());
+        self.bytes.extend_from_slice(content);
+        self.bytes.resize(self.bytes.len().next_multiple_of(BLOCK), 0);
+        self
+    }
+
+    pub(crate) fn file(self, path: &str, content: &[u8]) -> Self {
+        self.raw(Raw::new(b'0', path.as_bytes(), content.len() as u64), content)
+    }
+
+    pub(crate) fn dir(self, path: &str) -> Self {
+        self.raw(Raw::new(b'5', path.as_bytes(), 0).mode(0o755), b"")
+    }
+
+    pub(crate) fn symlink(self, path: &str, target: &str) -> Self {
+        self.raw(Raw::new(b'2', path.as_bytes(), 0).link(target.as_bytes()), b"")
+    }
+
+    pub(crate) fn hard_link(self, path: &str, target: &str) -> Self {
+        self.raw(Raw::new(b'1', path.as_bytes(), 0).link(target.as_bytes()), b"")
+    }
+
+    /// An extra header: `x` and `g` take records, `L` and `K` a name.
+    pub(crate) fn extra(self, kind: u8, content: &[u8]) -> Self {
+        self.raw(Raw::new(kind, b"extra", content.len() as u64), content)
+    }
+
+    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Self {
+        let content: Vec<u8> = records.iter().flat_map(|(key, value)| pax_record(key, value)).collect();
+        self.extra(b'x', &content)
+    }
+
+    /// The end mark.
+    pub(crate) fn end(mut self) -> Vec<u8> {
+        self.bytes.extend_from_slice(&[0; 2 * BLOCK]);
+        self.bytes
+    }
+
+    /// Without it.
+    pub(crate) fn cut(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+pub(crate) fn pax_record(key: &str, value: &[u8]) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    // The length counts its own digits.
+    let length =
+        (1..8).map(|digits| rest + digits).find(|length| length.to_string().len() + rest == *length).unwrap();
+    [format!("{length} {key}=").as_bytes(), value, b"\n"].concat()
+}

@@ -1,0 +1,38 @@
+//! The use-cases: verbs into steps over a backend and the store. Prints nothing and names no backend.
+
+mod agents;
+mod copy;
+mod creation;
+mod engine;
+mod error;
+mod exec;
+pub mod extract;
+mod files;
+mod forward;
+pub mod forwarder;
+mod lifecycle;
+mod listen;
+mod pack;
+mod plan;
+mod recovery;
+mod run;
+mod runtime;
+mod select;
+mod toolchains;
+mod view;
+
+pub use agents::{AGENTS, Agent};
+pub use copy::{CopyEnd, CopyError, CopyReport, PathEnding};
+pub use engine::Engine;
+pub use error::{EngineError, ErrorKind};
+pub use exec::ExecPlan;
+pub use plan::{PlanError, PlannedSandbox, plan_sandbox};
+pub use recovery::Recovered;
+pub use run::{Run, RunEnding, RunPlan};
+pub use runtime::{Detected, Order, detect, image_of};
+pub use select::BackendReport;
+pub use toolchains::{Toolchains, find_toolchains};
+pub use view::SandboxView;
+
+#[cfg(test)]
+mod tests;
