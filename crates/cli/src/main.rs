@@ -1,0 +1,14 @@
+//! The agentkernel command line: parse, compose, call the engine, render. The only crate that prints, exits or prompts.
+
+mod application;
+mod arguments;
+mod commands;
+mod output;
+mod session;
+mod stdio;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(application::main(std::env::args_os()))
+}

@@ -1,0 +1,52 @@
+//! Exit codes and error kinds: derived from the error's variant, here and nowhere else.
+
+use agentkernel_engine::ErrorKind;
+use agentkernel_model::exit_code as codes;
+
+use super::CliError;
+
+/// A command that died of SIGPIPE, as a shell shows it.
+const BROKEN_PIPE: u8 = 128 + 13;
+
+/// The exit code for an error. A command's own code is none of these: it is passed through.
+pub(crate) fn exit_code(error: &CliError) -> u8 {
+    match error {
+        CliError::OutputClosed => BROKEN_PIPE,
+        CliError::Engine(error) => error.exit_code(),
+        CliError::Environment(_)
+        | CliError::Config(_)
+        | CliError::NotInThisBuild(_)
+        | CliError::Usage { .. }
+        | CliError::Io { .. } => codes::OURS,
+    }
+}
+
+/// The kind in a JSON error document: a word that scripts can rely on.
+pub(crate) fn kind(error: &CliError) -> ErrorKind {
+    match error {
+        CliError::Engine(error) => error.kind(),
+        CliError::Config(_) | CliError::Usage { .. } => ErrorKind::Invalid,
+        CliError::NotInThisBuild(_) => ErrorKind::Unsupported,
+        CliError::Environment(_) | CliError::OutputClosed | CliError::Io { .. } => ErrorKind::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agentkernel_backend::BackendError;
+    use agentkernel_model::CannotExec;
+
+    use super::*;
+    use crate::session::SessionError;
+
+    #[test]
+    fn codes_follow_the_variant() {
+        let not_found = BackendError::CannotExec(CannotExec::NotFound { program: "x".into() });
+        assert_eq!(exit_code(&not_found.into()), 127);
+        let refused = CannotExec::NotExecutable { program: "x".into(), why: "no permission".into() };
+        let error = CliError::from(SessionError::Backend(BackendError::CannotExec(refused)));
+        assert_eq!((exit_code(&error), kind(&error)), (126, ErrorKind::CannotExec));
+        assert_eq!(exit_code(&SessionError::OutputClosed.into()), 141);
+        assert_eq!(exit_code(&CliError::usage("x")), 125);
+    }
+}

@@ -1,0 +1,140 @@
+//! Every way a verb can fail, and how that is told.
+
+use std::error::Error;
+use std::io::Write;
+
+use agentkernel_backend::BackendError;
+use agentkernel_backends::NotInThisBuild;
+use agentkernel_config::{ConfigError, EnvironmentError};
+use agentkernel_engine::EngineError;
+use agentkernel_model::exit_code as codes;
+use agentkernel_store::StoreError;
+use clap::error::ErrorKind;
+
+use super::{kind, warn_line};
+use crate::session::SessionError;
+
+/// Why a verb failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The caller's process can't be described.
+    #[error(transparent)]
+    Environment(#[from] EnvironmentError),
+    /// A wrong setting.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The state directory, a backend, a box, or a verb over them.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A backend was named that isn't here.
+    #[error(transparent)]
+    NotInThisBuild(#[from] NotInThisBuild),
+    /// Arguments that parse and can't be used.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong, and what would do.
+        what: String,
+    },
+    /// A step of ours.
+    #[error("could not {action}: {source}")]
+    Io {
+        /// The step, as a verb phrase.
+        action: String,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The reader of our output has gone. Not worth a message: it didn't want to hear more.
+    #[error("the reader of the output has closed it")]
+    OutputClosed,
+}
+
+impl CliError {
+    /// A [`CliError::Io`].
+    pub(crate) fn io(action: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io { action: action.into(), source }
+    }
+
+    /// A [`CliError::Usage`].
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
+        Self::Usage { what: what.into() }
+    }
+}
+
+impl From<BackendError> for CliError {
+    fn from(error: BackendError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl From<StoreError> for CliError {
+    fn from(error: StoreError) -> Self {
+        Self::Engine(error.into())
+    }
+}
+
+impl From<SessionError> for CliError {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::OutputClosed => Self::OutputClosed,
+            SessionError::Stream { action, source } => Self::io(action, source),
+            SessionError::Backend(error) => error.into(),
+        }
+    }
+}
+
+/// The error and its causes in one line. A cause that its effect already tells is not told twice.
+pub(crate) fn describe(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}
+
+/// Tells an error: to people on standard error, to scripts that asked for JSON as a document on standard output.
+pub(crate) fn report(error: &CliError, json: bool) {
+    if matches!(error, CliError::OutputClosed) {
+        return;
+    }
+    let message = describe(error);
+    if json {
+        let document = serde_json::json!({ "error": { "kind": kind(error), "message": message } });
+        if writeln!(std::io::stdout(), "{document}").is_ok() {
+            return;
+        }
+    }
+    warn_line(&format!("agentkernel: error: {message}"));
+}
+
+/// Tells what clap has to say; help that was asked for is no error.
+pub(crate) fn report_usage(error: &clap::Error) -> u8 {
+    let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let unasked_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+    if !asked_for && !unasked_help && write!(std::io::stderr(), "agentkernel: ").is_err() {
+        return codes::OURS;
+    }
+    match error.print() {
+        Ok(()) if asked_for => 0,
+        // `agentkernel --help | head -1` is fine too.
+        Err(failure) if asked_for && failure.kind() == std::io::ErrorKind::BrokenPipe => 0,
+        _ => codes::OURS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once_each() {
+        let source = std::io::Error::other("the disk is full");
+        let error = CliError::io("write the file", source);
+        assert_eq!(describe(&error), "could not write the file: the disk is full");
+    }
+}

@@ -1,0 +1,13 @@
+//! The real program on this machine's native backend, as a user runs it. Where no sandbox can be made, the tests that
+//! need one print SKIPPED and the reason.
+#![cfg(test)]
+
+mod bad_input;
+mod help;
+mod json;
+mod lab;
+mod lifecycle;
+mod run;
+mod signals;
+mod streams;
+mod terminal;
