@@ -17,13 +17,14 @@ use agentkernel_sys::process::ProcessIdentity;
 use async_trait::async_trait;
 use tokio::net::UnixStream;
 
-use crate::boot::{Boot, Door, NAME};
+use crate::boot::{Boot, Door};
 use crate::ephemeral::NativeBox;
 use crate::identity::IdMap;
 use crate::instance::{Folder, Instance};
 use crate::layout::Backing;
 use crate::lease::{self, Lease};
 use crate::machine::Machine;
+use crate::name::{NAME, name};
 use crate::sandbox;
 
 /// The embedded Linux sandbox.
@@ -33,12 +34,6 @@ pub struct NativeBackend {
     machine: Machine,
     capabilities: Capabilities,
     agent: OnceLock<PathBuf>,
-}
-
-/// This backend's name.
-pub(crate) fn name() -> BackendName {
-    // The constant is a valid name; the test below holds it to that.
-    NAME.parse().unwrap_or_else(|error| unreachable!("{error}"))
 }
 
 impl NativeBackend {
@@ -315,15 +310,5 @@ impl Backend for NativeBackend {
         })
         .map_err(|source| BackendError::runtime("reclaim what dead owners left", source))?;
         Ok(reclaimed)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_is_a_name() {
-        assert_eq!(name().as_str(), NAME);
     }
 }

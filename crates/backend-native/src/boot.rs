@@ -21,6 +21,7 @@ use tokio::io::AsyncReadExt as _;
 use crate::identity::{IdMap, mapping_namespace};
 use crate::layout::{AGENT_SLOT, Backing, LOG_SLOT, Layout, UserMount, c_string};
 use crate::machine::Machine;
+use crate::name::NAME;
 
 /// Numbers of the agent's descriptors.
 const STREAM: i32 = 3;
@@ -42,9 +43,6 @@ const AGENT_CAPABILITIES: [&str; 8] = [
     "CAP_SETPCAP",
     "CAP_SETUID",
 ];
-
-/// The name of this backend.
-pub(crate) const NAME: &str = "native";
 
 /// How the host will speak to the agent.
 pub(crate) enum Door {
@@ -359,7 +357,7 @@ impl Boot<'_> {
         }
         layers.extend(self.disk_limit().map(|disk| format!("disk {disk}")));
         Isolation {
-            backend: crate::backend::name(),
+            backend: crate::name::name(),
             boundary: Boundary::SharedKernel,
             rootless: self.machine.rootless,
             layers,

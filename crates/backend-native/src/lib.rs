@@ -12,6 +12,7 @@ mod layout;
 mod lease;
 mod machine;
 mod mounts;
+mod name;
 mod network;
 mod sandbox;
 
