@@ -52,32 +52,28 @@ pub(crate) enum IdMap {
 pub(crate) struct Subordinate {
     pub(crate) users: (u32, u32),
     pub(crate) groups: (u32, u32),
-    pub(crate) newuidmap: PathBuf,
-    pub(crate) newgidmap: PathBuf,
 }
 
 impl Subordinate {
     /// Of the caller; or why not.
     pub(crate) fn detect(uid: u32, user: Option<&str>) -> Result<Self, String> {
-        let program = |name: &str| {
-            ["/usr/bin", "/bin", "/usr/local/bin"]
-                .iter()
-                .map(|folder| Path::new(folder).join(name))
-                .find(|path| path.is_file())
-                .ok_or_else(|| format!("{name} is not installed (Debian package uidmap)"))
-        };
+        map_program("newuidmap").and_then(|_| map_program("newgidmap"))?;
         let range = |file: &str| {
             let text = std::fs::read_to_string(file).unwrap_or_default();
             subordinate_range(&text, uid, user)
                 .ok_or_else(|| format!("{file} has no range for you (add one with usermod --add-subuids)"))
         };
-        Ok(Self {
-            newuidmap: program("newuidmap")?,
-            newgidmap: program("newgidmap")?,
-            users: range("/etc/subuid")?,
-            groups: range("/etc/subgid")?,
-        })
+        Ok(Self { users: range("/etc/subuid")?, groups: range("/etc/subgid")? })
     }
+}
+
+/// Where the system has a program of newuidmap(1)'s; never one that merely comes first in the caller's PATH.
+fn map_program(name: &str) -> Result<PathBuf, String> {
+    ["/usr/bin", "/bin", "/usr/local/bin"]
+        .iter()
+        .map(|folder| Path::new(folder).join(name))
+        .find(|path| path.is_file())
+        .ok_or_else(|| format!("{name} is not installed (Debian package uidmap)"))
 }
 
 /// The first range of `uid` in the text of subuid(5).
@@ -139,7 +135,8 @@ impl IdMap {
     }
 }
 
-fn run_map_program(program: &str, pid: i32, own: u32, (first, count): (u32, u32)) -> io::Result<()> {
+fn run_map_program(name: &str, pid: i32, own: u32, (first, count): (u32, u32)) -> io::Result<()> {
+    let program = map_program(name).map_err(io::Error::other)?;
     let mut arguments = String::new();
     // Writing to a String can't fail.
     write!(arguments, "{pid} 0 {own} 1 1 {first} {count}").map_err(io::Error::other)?;
@@ -147,7 +144,7 @@ fn run_map_program(program: &str, pid: i32, own: u32, (first, count): (u32, u32)
     if output.status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())))
+    Err(io::Error::other(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim())))
 }
 
 /// A user namespace with `map`, for idmapped mounts: no process stays in it.

@@ -91,11 +91,6 @@ impl CapabilitySet {
         self.0.checked_shr(number).is_some_and(|bits| bits & 1 == 1)
     }
 
-    /// Those in this set and in `other`.
-    pub fn intersection(self, other: Self) -> Self {
-        Self(self.0 & other.0)
-    }
-
     /// Those in this set or in `other`.
     pub fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -187,11 +182,6 @@ pub fn clear_ambient() -> io::Result<()> {
 /// From here on no exec gains privileges: setuid bits and file capabilities are ignored. Child-safe.
 pub fn set_no_new_privileges() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
-}
-
-/// Whether others of the same user may trace this process and open its /proc files. An exec sets it again. Child-safe.
-pub fn set_dumpable(dumpable: bool) -> io::Result<()> {
-    prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(dumpable))
 }
 
 #[expect(unsafe_code, reason = "prctl")]
