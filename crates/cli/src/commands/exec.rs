@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use agentkernel_engine::{Engine, ExecPlan};
-use agentkernel_model::{BoxPath, ByteString, Mib, Outcome, SandboxName, UserSpec};
+use agentkernel_model::{BoxPath, ByteString, Mib, SandboxName, UserSpec};
 use serde::Serialize;
 
 use super::Json;
 use crate::application::Application;
 use crate::arguments::{TerminalFlags, caller_env, parse_duration, terminal_kind};
 use crate::output::{CliError, print_json, print_text};
-use crate::session::{KeptStream, Sink, conduct};
+use crate::session::{Ending, KeptStream, Sink, conduct};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -72,13 +72,8 @@ impl Json for Args {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Document<'a> {
-    exit_code: u8,
-    outcome: Outcome,
-    stdout: &'a ByteString,
-    stderr: &'a ByteString,
-    /// Whether either stream was longer than what is kept of it.
-    truncated: bool,
-    duration_ms: u128,
+    #[serde(flatten)]
+    ending: Ending<'a>,
     sandbox: &'a SandboxName,
 }
 
@@ -132,12 +127,7 @@ async fn joined(engine: &Engine, plan: ExecPlan, arguments: &Args) -> Result<u8,
     };
     if arguments.json {
         print_json(&Document {
-            exit_code: outcome.exit_code(),
-            outcome,
-            stdout: &stdout.content,
-            stderr: &stderr.content,
-            truncated: stdout.truncated || stderr.truncated,
-            duration_ms: started.elapsed().as_millis(),
+            ending: Ending::new(outcome, &stdout, &stderr, started.elapsed()),
             sandbox: &arguments.name,
         })?;
     }

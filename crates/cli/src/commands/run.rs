@@ -4,14 +4,14 @@ use std::ffi::OsString;
 use std::time::{Duration, Instant};
 
 use agentkernel_engine::{Engine, ExecPlan, RunPlan, plan_sandbox};
-use agentkernel_model::{ByteString, Isolation, Outcome, SandboxName};
+use agentkernel_model::{ByteString, Isolation, SandboxName};
 use serde::Serialize;
 
 use super::Json;
 use crate::application::Application;
 use crate::arguments::{SandboxFlags, TerminalFlags, parse_duration, terminal_kind};
 use crate::output::{Attempt, CliError, exit_code, hint, print_json, report, warn_line};
-use crate::session::{KeptStream, Sink, conduct};
+use crate::session::{Ending, KeptStream, Sink, conduct};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -65,13 +65,8 @@ impl Json for Args {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Document<'a> {
-    exit_code: u8,
-    outcome: Outcome,
-    stdout: &'a ByteString,
-    stderr: &'a ByteString,
-    /// Whether either stream was longer than what is kept of it.
-    truncated: bool,
-    duration_ms: u128,
+    #[serde(flatten)]
+    ending: Ending<'a>,
     backend: &'a str,
     isolation: &'a Isolation,
     sandbox: Option<&'a SandboxName>,
@@ -168,18 +163,13 @@ async fn conduct_run(
         let _raw = arguments.terminal.raw()?;
         conduct(execution, terminal, sinks.0, sinks.1).await
     };
-    let duration_ms = started.elapsed().as_millis();
+    let duration = started.elapsed();
     // The box goes first: nothing of it may stay, whatever became of the command.
     ending.finish().await?;
     let outcome = outcome?;
     if arguments.json {
         print_json(&Document {
-            exit_code: outcome.exit_code(),
-            outcome,
-            stdout: &stdout.content,
-            stderr: &stderr.content,
-            truncated: stdout.truncated || stderr.truncated,
-            duration_ms,
+            ending: Ending::new(outcome, &stdout, &stderr, duration),
             backend: isolation.backend.as_str(),
             isolation: &isolation,
             sandbox: sandbox.as_ref(),

@@ -3,7 +3,6 @@
 use std::io;
 
 use agentkernel_model::ByteString;
-use serde::Serialize;
 
 use crate::stdio::StandardOutput;
 
@@ -11,7 +10,7 @@ use crate::stdio::StandardOutput;
 pub(crate) const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
 /// One stream's beginning.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub(crate) struct KeptStream {
     /// At most [`KEPT_BYTES`]; text, or `{"base64": ...}` where it isn't UTF-8.
     pub(crate) content: ByteString,
