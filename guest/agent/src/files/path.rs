@@ -11,6 +11,28 @@ use crate::failure::{failure, system};
 /// The most symbolic links that a file's last component may be followed through (as the kernel has it, path_resolution(7)).
 const MAX_LINKS: usize = 40;
 
+/// How often the kernel is asked again before a path counts as busy: somebody inside may rename without end.
+const MAX_TRIES: usize = 10_000;
+
+/// Opens below `base` as `resolve` has it. Any rename or mount on the machine may make the kernel unsure of a `..` or a
+/// link that it just followed; it then asks for another try (openat2(2), EAGAIN).
+pub(super) fn open_below(
+    base: &OwnedFd,
+    path: &[u8],
+    flags: OFlags,
+    resolve: ResolveFlags,
+) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY;
+    let mut last = Errno::AGAIN;
+    for _ in 0..MAX_TRIES {
+        match rustix::fs::openat2(base, path, flags, Mode::empty(), resolve) {
+            Err(again @ (Errno::AGAIN | Errno::INTR)) => last = again,
+            other => return other,
+        }
+    }
+    Err(last)
+}
+
 /// For people.
 pub(super) fn shown(path: &[u8]) -> String {
     String::from_utf8_lossy(path).into_owned()
@@ -20,8 +42,7 @@ pub(super) fn shown(path: &[u8]) -> String {
 pub(super) fn open(path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
     let root =
         rustix::fs::openat(CWD, c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    rustix::fs::openat2(&root, path, flags | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty(), resolve)
+    open_below(&root, path, flags, ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS)
 }
 
 /// A folder for the `*at` calls.
@@ -84,6 +105,29 @@ mod tests {
         assert_eq!(split(b"/a/b//"), Some((&b"/a/"[..], &b"b"[..])));
         assert_eq!(split(b"/"), None);
         assert_eq!(split(b""), None);
+    }
+
+    #[test]
+    fn somebody_else_s_renames_don_t_disturb() {
+        let folder = std::env::temp_dir().join(format!("agentkernel-agent-renames-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("a")).unwrap();
+        std::fs::write(folder.join("f"), "").unwrap();
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (one, other) = (folder.join("one"), folder.join("other"));
+                std::fs::write(&one, "").unwrap();
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    std::fs::rename(&one, &other).unwrap();
+                    std::fs::rename(&other, &one).unwrap();
+                }
+            });
+            let path = folder.join("a/../a/../a/../f").into_os_string().into_encoded_bytes();
+            let failed = (0..20_000).find_map(|_| open(&path, OFlags::RDONLY).err());
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(failed, None);
+        });
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

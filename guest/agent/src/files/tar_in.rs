@@ -128,7 +128,7 @@ impl Target {
             return rustix::fs::openat(&self.base, c".", flags, Mode::empty());
         }
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(&self.base, path, flags, Mode::empty(), resolve)
+        path::open_below(&self.base, path, flags, resolve)
     }
 
     /// The folder of an entry, made where it is missing.

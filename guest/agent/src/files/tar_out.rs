@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use agentkernel_protocol::{Event, Failure};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, OFlags, ResolveFlags, Stat};
 use tar::{Builder, EntryType, Header};
 
 use super::path;
@@ -65,8 +65,7 @@ fn names_in(folder: &OwnedFd, prefix: &[u8]) -> io::Result<Vec<Vec<u8>>> {
 /// Opens without following any link, so that what is packed is what is there.
 fn open(base: &OwnedFd, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NOFOLLOW;
-    Ok(rustix::fs::openat2(base, name, flags, Mode::empty(), resolve)?)
+    Ok(path::open_below(base, name, flags | OFlags::NOFOLLOW, resolve)?)
 }
 
 /// Appends one file; returns what is in it.
