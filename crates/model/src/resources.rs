@@ -46,6 +46,77 @@ impl fmt::Display for Cpus {
     }
 }
 
+/// A limit that is a number of things, and at least `LEAST` of them: fewer would leave no room for any command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub struct AtLeast<const LEAST: u32>(u32);
+
+/// Processes and threads together: the command, the one that looks after it, and the box's first.
+pub type Pids = AtLeast<3>;
+
+/// Open files of each process: the box's first needs some for every command that runs.
+pub type OpenFiles = AtLeast<32>;
+
+impl<const LEAST: u32> AtLeast<LEAST> {
+    /// The number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl<const LEAST: u32> fmt::Display for AtLeast<LEAST> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<const LEAST: u32> From<AtLeast<LEAST>> for u32 {
+    fn from(number: AtLeast<LEAST>) -> Self {
+        number.0
+    }
+}
+
+/// Why a text or number is not such a limit.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} leaves no room for any command: give a whole number from {least}")]
+pub struct TooFew {
+    text: String,
+    least: u32,
+}
+
+impl<const LEAST: u32> TryFrom<u32> for AtLeast<LEAST> {
+    type Error = TooFew;
+    fn try_from(number: u32) -> Result<Self, TooFew> {
+        if number >= LEAST {
+            Ok(Self(number))
+        } else {
+            Err(TooFew { text: number.to_string(), least: LEAST })
+        }
+    }
+}
+
+impl<const LEAST: u32> FromStr for AtLeast<LEAST> {
+    type Err = TooFew;
+    fn from_str(text: &str) -> Result<Self, TooFew> {
+        let number: u32 = text.parse().map_err(|_| TooFew { text: text.to_owned(), least: LEAST })?;
+        number.try_into()
+    }
+}
+
+impl<const LEAST: u32> JsonSchema for AtLeast<LEAST> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("AtLeast{LEAST}").into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "integer", "minimum": LEAST, "maximum": u32::MAX})
+    }
+}
+
 /// Why a text is not a quantity.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a valid {kind}: {expected}")]
@@ -152,6 +223,16 @@ mod tests {
         for bad in ["", "0", "-1", "1.5g", "10k", "99999999999", "4194304g"] {
             assert!(bad.parse::<Mib>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn fewer_than_one_command_takes_are_refused() {
+        assert_eq!("3".parse::<Pids>().unwrap().get(), 3);
+        for bad in ["", "0", "2", "-1", "3.5", "4294967296"] {
+            let error = bad.parse::<Pids>().unwrap_err().to_string();
+            assert!(error.contains("from 3"), "{error}");
+        }
+        assert!(OpenFiles::try_from(31).is_err() && OpenFiles::try_from(32).is_ok());
     }
 
     #[test]
