@@ -7,25 +7,10 @@ use std::path::{Path, PathBuf};
 
 use agentkernel_engine::extract::{Counts, Folder, Limits, Naming, extract};
 
-const BLOCK: usize = 512;
+pub(crate) const BLOCK: usize = 512;
 
 /// Streams with every kind of entry, honest and not, behind a first byte that says whether checksums are mended.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let entry = |name: &str, kind: u8, link: &str, content: &[u8]| {
-        let mut header = vec![0_u8; BLOCK];
-        header[..name.len()].copy_from_slice(name.as_bytes());
-        header[100..108].copy_from_slice(b"0000777\0");
-        let size = format!("{:011o}\0", content.len());
-        header[124..136].copy_from_slice(size.as_bytes());
-        header[136..148].copy_from_slice(b"00000000001\0");
-        header[156] = kind;
-        header[157..157 + link.len()].copy_from_slice(link.as_bytes());
-        header[257..265].copy_from_slice(b"ustar\x0000");
-        let mut bytes = header;
-        bytes.extend_from_slice(content);
-        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
-        bytes
-    };
     let streams = [
         vec![
             entry("x/", b'5', "", b""),
@@ -65,6 +50,23 @@ pub fn seeds() -> Vec<Vec<u8>> {
         seeds.push(bytes);
     }
     seeds
+}
+
+/// One entry of a stream, its checksum missing.
+pub(crate) fn entry(name: &str, kind: u8, link: &str, content: &[u8]) -> Vec<u8> {
+    let mut header = vec![0_u8; BLOCK];
+    header[..name.len()].copy_from_slice(name.as_bytes());
+    header[100..108].copy_from_slice(b"0000777\0");
+    let size = format!("{:011o}\0", content.len());
+    header[124..136].copy_from_slice(size.as_bytes());
+    header[136..148].copy_from_slice(b"00000000001\0");
+    header[156] = kind;
+    header[157..157 + link.len()].copy_from_slice(link.as_bytes());
+    header[257..265].copy_from_slice(b"ustar\x0000");
+    let mut bytes = header;
+    bytes.extend_from_slice(content);
+    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    bytes
 }
 
 /// Whatever the stream says, nothing outside the destination is made, changed or removed.
@@ -109,7 +111,7 @@ pub fn check(input: &[u8]) {
 }
 
 /// In memory where that is possible: thousands of small folders are made and removed.
-fn temporary_folder() -> tempfile::TempDir {
+pub(crate) fn temporary_folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
 }
 
@@ -124,7 +126,7 @@ fn naming_of(number: u8) -> Naming {
 }
 
 /// All below `folder`, links not followed: mode, size, content.
-fn listing(folder: &Path) -> BTreeMap<PathBuf, (u32, u64, Vec<u8>)> {
+pub(crate) fn listing(folder: &Path) -> BTreeMap<PathBuf, (u32, u64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![folder.to_path_buf()];
     while let Some(next) = waiting.pop() {
@@ -142,7 +144,7 @@ fn listing(folder: &Path) -> BTreeMap<PathBuf, (u32, u64, Vec<u8>)> {
 }
 
 /// Without this nearly every change ends at the first header's checksum.
-fn mend_checksums(stream: &mut [u8]) {
+pub(crate) fn mend_checksums(stream: &mut [u8]) {
     let mut at = 0;
     while let Some(header) = stream.get_mut(at..at + BLOCK) {
         if header.iter().all(|byte| *byte == 0) {

@@ -6,6 +6,7 @@ pub mod archive;
 pub mod config;
 pub mod connection;
 pub mod frames;
+pub mod layer;
 pub mod mutation;
 pub mod names;
 mod samples;

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use agentkernel_fuzz::mutation::{Random, mutate};
-use agentkernel_fuzz::{archive, config, connection, frames, names};
+use agentkernel_fuzz::{archive, config, connection, frames, layer, names};
 
 /// How long one target runs at most.
 const TIME: Duration = Duration::from_secs(8);
@@ -60,6 +60,11 @@ fn config_files() {
 #[test]
 fn archives_from_a_box() {
     smoke("archive", archive::check, archive::seeds(), 20_000);
+}
+
+#[test]
+fn layers_of_images() {
+    smoke("layer", layer::check, layer::seeds(), 20_000);
 }
 
 #[test]

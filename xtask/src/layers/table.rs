@@ -16,9 +16,11 @@ pub(crate) const CRATES: &[(&str, Place)] = &[
     ("sys", Place::Layer(1)),
     ("config", Place::Layer(1)),
     ("store", Place::Layer(1)),
+    ("image", Place::Layer(2)),
     ("backend", Place::Layer(2)),
     ("agent-binary", Place::Layer(2)),
     ("backend-native", Place::Layer(3)),
+    ("backend-docker", Place::Layer(3)),
     ("backends", Place::Layer(4)),
     ("engine", Place::Layer(4)),
     ("cli", Place::Layer(6)),
@@ -30,11 +32,12 @@ pub(crate) const CRATES: &[(&str, Place)] = &[
 /// Third-party crates that only these crates of ours may name, although others in the tree use them as well (for which
 /// reason deny.toml can't say it).
 pub(crate) const ENTRY_POINTS: &[(&str, &[&str])] = &[
+    ("bollard", &["backend-docker"]),
     ("libc", &["sys", "guest-agent"]),
     ("schemars", &["model", "config"]),
-    ("tar", &["engine", "guest-agent", "testkit"]),
+    ("tar", &["backend-docker", "engine", "guest-agent", "image", "testkit"]),
     ("serde_ignored", &["config"]),
 ];
 
 /// The most packages that Cargo.lock may hold, ours included. Raise it only with a reason in the commit's message.
-pub(crate) const PACKAGE_CEILING: usize = 130;
+pub(crate) const PACKAGE_CEILING: usize = 260;

@@ -1,0 +1,24 @@
+//! Speaking to registries (OCI distribution-spec; Docker Registry HTTP API V2): who is asked, with whose credentials, how
+//! often, and how much of an answer is read. What an answer means for an image is decided in `fetch`.
+
+mod answer;
+mod authorization;
+mod backoff;
+mod challenge;
+mod client;
+mod credential;
+mod credential_file;
+mod credential_helper;
+mod dns;
+mod download;
+mod endpoint;
+mod engine_login;
+mod failure;
+mod redirect;
+mod source;
+mod tls;
+mod token;
+
+pub(crate) use download::Wanted;
+pub use engine_login::{EngineLogin, engine_login};
+pub(crate) use source::{FoundManifest, Source};

@@ -1,0 +1,12 @@
+//! Pulling: from a registry that misbehaves in every way we could think of, and from a real one.
+
+#![cfg(test)]
+
+mod access;
+mod fake;
+mod limits;
+mod misbehaviour;
+mod processes;
+mod pulls;
+mod real;
+mod scene;
