@@ -10,7 +10,8 @@ mod seccomp {
     mod checks;
     mod compiler;
 
-    use compiler::{Column, Machine};
+    use compiler::{Action, Case, Column, Machine, Row};
+    use std::fmt::Write as _;
 
     /// The filters of one machine, as Rust source.
     pub(super) fn source(table: &str, machine: &str) -> Result<String, String> {
@@ -24,13 +25,53 @@ mod seccomp {
         Ok([
             super::array("STANDARD", &program(table, machine, Column::Standard)?),
             super::array("RESTRICTIVE", &program(table, machine, Column::Restrictive)?),
+            rules("STANDARD_RULES", table, machine, Column::Standard)?,
+            rules("RESTRICTIVE_RULES", table, machine, Column::Restrictive)?,
         ]
         .concat())
     }
 
+    fn failed(error: compiler::TableError) -> String {
+        format!("syscalls.txt, line {}: {}", error.line, error.what)
+    }
+
+    /// The table itself, for who needs it in another form than a program.
+    fn rules(name: &str, table: &str, machine: Machine, column: Column) -> Result<String, String> {
+        let rows = compiler::rows(table, machine, column).map_err(failed)?;
+        let mut source = format!("static {name}: [Rule; {}] = [\n", rows.len());
+        for Row { name, number, check } in rows {
+            let cases: String = check.cases.iter().map(case).collect();
+            let otherwise = outcome(check.otherwise);
+            writeln!(
+                source,
+                "    Rule {{ name: {name:?}, number: {number}, cases: &[{cases}], otherwise: {otherwise} }},"
+            )
+            .expect("a String takes all text");
+        }
+        Ok(source + "];\n")
+    }
+
+    fn case(case: &Case) -> String {
+        let tests: String = case
+            .tests
+            .iter()
+            .map(|test| {
+                let (index, mask, values) = (test.index, test.mask, test.values);
+                format!("ArgumentTest {{ index: {index}, mask: {mask:#x}, values: &{values:?} }}, ")
+            })
+            .collect();
+        format!("RuleCase {{ tests: &[{tests}], outcome: {} }}, ", outcome(case.action))
+    }
+
+    fn outcome(action: Action) -> String {
+        match action {
+            Action::Allow => "Outcome::Allow".to_owned(),
+            Action::Errno(errno) => format!("Outcome::Errno({errno})"),
+        }
+    }
+
     fn program(table: &str, machine: Machine, column: Column) -> Result<Vec<(u16, u8, u8, u32)>, String> {
-        let program = compiler::compile(table, machine, column)
-            .map_err(|error| format!("syscalls.txt, line {}: {}", error.line, error.what))?;
+        let program = compiler::compile(table, machine, column).map_err(failed)?;
         Ok(program.iter().map(|it| (it.code, it.jt, it.jf, it.k)).collect())
     }
 }

@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agentkernel_backend::{
-    AgentGuest, Backend, BackendError, BoxRecord, EphemeralBox, Guest, Lifetime, Probe, Reclaimed,
-    refuse_unsupported,
+    AgentGuest, Backend, BackendError, BoxRecord, EphemeralBox, Guest, ImageBuilder, Images, Lifetime, Probe,
+    Reclaimed, ask_to_end, refuse_unsupported,
 };
 use agentkernel_model::{
     Action, BackendName, Capabilities, Feature, Isolation, Mib, Phase, PhaseError, SandboxSpec,
@@ -20,8 +20,9 @@ use tokio::net::UnixStream;
 use crate::boot::{Boot, Door};
 use crate::ephemeral::NativeBox;
 use crate::identity::IdMap;
+use crate::images::{NativeImages, NativeSettings, Start};
 use crate::instance::{Folder, Instance};
-use crate::layout::Backing;
+use crate::layout::{Backing, Base};
 use crate::lease::{self, Lease};
 use crate::machine::Machine;
 use crate::name::{NAME, name};
@@ -34,19 +35,22 @@ pub struct NativeBackend {
     machine: Machine,
     capabilities: Capabilities,
     agent: OnceLock<PathBuf>,
+    images: NativeImages,
 }
 
 impl NativeBackend {
     /// Looks at the machine; makes nothing. `state_dir` is the private folder of this user's agentkernel.
-    pub fn open(state_dir: &Path) -> Result<Self, BackendError> {
+    pub fn open(state_dir: &Path, settings: NativeSettings) -> Result<Self, BackendError> {
         let machine = Machine::detect();
         let capabilities = machine.capabilities();
+        let images = NativeImages::open(&machine, state_dir, &settings);
         Ok(Self {
             state_dir: state_dir.to_owned(),
             name: name(),
             machine,
             capabilities,
             agent: OnceLock::new(),
+            images,
         })
     }
 
@@ -71,6 +75,22 @@ impl NativeBackend {
         refuse_unsupported(&self.name, &self.capabilities, spec, lifetime)
     }
 
+    /// Refuses a user that has no id in the box; names are for the box's own accounts to tell.
+    fn check_user(&self, spec: &SandboxSpec) -> Result<(), BackendError> {
+        let Some(user) = &spec.user else { return Ok(()) };
+        let ids = self.machine.ids();
+        let beyond = |name: &&str| name.parse::<u64>().is_ok_and(|number| number >= ids.into());
+        match [Some(user.user.as_str()), user.group.as_deref()].into_iter().flatten().find(beyond) {
+            None => Ok(()),
+            Some(number) => Err(BackendError::Invalid {
+                what: format!(
+                    "user {user} can't be in a native sandbox: {number} is not among its ids, 0 to {}",
+                    ids - 1
+                ),
+            }),
+        }
+    }
+
     /// How long each kind of step takes in one box, which is ended at once: kinds in the order they are first met, their
     /// steps added up. Of the first process only; what the parent does meanwhile is not in it.
     pub async fn step_costs(
@@ -79,7 +99,8 @@ impl NativeBackend {
     ) -> Result<Vec<(&'static str, Duration)>, BackendError> {
         let failed = |source| BackendError::runtime("read the costs of a box's steps", source);
         let (mut costs, report) = io::pipe().map_err(failed)?;
-        let made = self.boot_ephemeral(spec, Some(report)).await?;
+        let start = self.images.start(spec)?;
+        let made = self.boot_ephemeral(spec, start, Some(report)).await?;
         let kinds = made.kinds();
         Box::new(made).destroy().await?;
         let mut bytes = Vec::new();
@@ -95,9 +116,10 @@ impl NativeBackend {
         Ok(sums)
     }
 
-    async fn boot_ephemeral(
+    pub(crate) async fn boot_ephemeral(
         &self,
         spec: &SandboxSpec,
+        start: Start,
         trace: Option<io::PipeWriter>,
     ) -> Result<NativeBox, BackendError> {
         let waived = self.refuse(spec, Lifetime::Ephemeral)?;
@@ -118,13 +140,14 @@ impl NativeBackend {
             spec,
             waived: &waived,
             id_map: &id_map,
+            base: &start.base,
             backing: Backing::Memory { size: memory_size(spec) },
             fresh: true,
             trace,
             door: Door::Stream(OwnedFd::from(theirs)),
         };
         match boot.start(|_, _| Ok(())).await {
-            Ok(booted) => Ok(NativeBox::new(self.guest(ours)?, booted, lease)),
+            Ok(booted) => Ok(NativeBox::new(self.guest(ours)?, booted, lease, start.lease)),
             Err(error) => {
                 lease.release().map_err(|source| BackendError::runtime("release a box's lease", source))?;
                 Err(error)
@@ -132,7 +155,12 @@ impl NativeBackend {
         }
     }
 
-    async fn boot_persistent(&self, record: &BoxRecord, folder: &Folder) -> Result<Isolation, BackendError> {
+    pub(crate) async fn boot_persistent(
+        &self,
+        record: &BoxRecord,
+        folder: &Folder,
+        base: &Base,
+    ) -> Result<Isolation, BackendError> {
         let waived = self.refuse(&record.spec, Lifetime::Persistent)?;
         let (agent, stage) = self.prepare()?;
         let failed =
@@ -141,7 +169,7 @@ impl NativeBackend {
             what: format!("the native part of sandbox {:?}", record.name.as_str()),
         })?;
         let tree = sandbox::open_layers(folder, &record.spec, &waived).map_err(failed)?;
-        let fresh = sandbox::is_fresh(folder, tree.as_ref()).map_err(failed)?;
+        let fresh = sandbox::is_fresh(folder, tree.as_ref(), base.mark()).map_err(failed)?;
         let backing = match &tree {
             Some(tree) => Backing::Tree(tree.as_raw_fd()),
             None => Backing::Folder(folder.layers()),
@@ -155,6 +183,7 @@ impl NativeBackend {
             spec: &record.spec,
             waived: &waived,
             id_map: &id_map,
+            base,
             backing,
             fresh,
             trace: None,
@@ -223,6 +252,14 @@ impl Backend for NativeBackend {
         &self.capabilities
     }
 
+    fn images(&self) -> Option<&dyn Images> {
+        Some(&self.images)
+    }
+
+    fn builder(&self) -> Option<&dyn ImageBuilder> {
+        None
+    }
+
     async fn probe(&self) -> Probe {
         match self.machine.obstacle() {
             Some((why, fix)) => Probe::NotReady { why, fix },
@@ -231,10 +268,13 @@ impl Backend for NativeBackend {
     }
 
     async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError> {
-        Ok(Box::new(self.boot_ephemeral(spec, None).await?))
+        self.check_user(spec)?;
+        let start = self.images.start(spec)?;
+        Ok(Box::new(self.boot_ephemeral(spec, start, None).await?))
     }
 
     async fn create(&self, record: &BoxRecord) -> Result<(), BackendError> {
+        self.check_user(&record.spec)?;
         let waived = self.refuse(&record.spec, Lifetime::Persistent)?;
         let failed = |source| BackendError::runtime(format!("make sandbox {}", record.name), source);
         let folder = Folder::new(&record.dir);
@@ -253,7 +293,9 @@ impl Backend for NativeBackend {
         let folder = Folder::new(&record.dir);
         let failed = |source| BackendError::runtime(format!("start sandbox {}", record.name), source);
         self.clear(record, &folder).map_err(failed)?;
-        let result = self.boot_persistent(record, &folder).await;
+        // Held until the overlay is made, which keeps the files.
+        let Start { base, lease: _lease } = self.images.start(&record.spec)?;
+        let result = self.boot_persistent(record, &folder, &base).await;
         if result.is_err() {
             self.clear(record, &folder).map_err(failed)?;
         }
@@ -264,7 +306,7 @@ impl Backend for NativeBackend {
         if self.running(record).await?.is_some() && !grace.is_zero() {
             // A box that no longer answers is ended all the same.
             if let Ok(guest) = self.connect(record).await {
-                sandbox::ask_to_end(guest.as_ref(), grace).await;
+                ask_to_end(guest.as_ref(), grace).await;
             }
         }
         self.clear(record, &Folder::new(&record.dir))

@@ -1,15 +1,19 @@
 //! Starting a box: everything is prepared here, its first process walks through the steps, and the agent takes over.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use agentkernel_backend::BackendError;
-use agentkernel_model::{Access, Boundary, Feature, Isolation, Mib, NetworkAccess, Profile, SandboxSpec};
+use agentkernel_model::{
+    Access, Boundary, Feature, Isolation, Mib, Mount, NetworkAccess, Profile, SandboxSpec,
+};
 use agentkernel_sys::capability::CapabilitySet;
-use agentkernel_sys::cgroup::{Cgroup, CgroupLimits};
+use agentkernel_sys::cgroup::{Cgroup, CgroupError, CgroupLimits};
 use agentkernel_sys::landlock::{Policy, Rights};
 use agentkernel_sys::process::{Child, Namespaces};
 use agentkernel_sys::rlimit::Limit;
@@ -18,10 +22,11 @@ use agentkernel_sys::steps::{Descriptor, Failure, Origin, Program, Step, Trace};
 use rustix::io::Errno;
 use tokio::io::AsyncReadExt as _;
 
-use crate::identity::{IdMap, mapping_namespace};
-use crate::layout::{AGENT_SLOT, Backing, LOG_SLOT, Layout, UserMount, c_string};
+use crate::identity::IdMap;
+use crate::layout::{AGENT_SLOT, Backing, Base, LOG_SLOT, Layout, UserMount, c_string};
 use crate::machine::Machine;
 use crate::name::NAME;
+use crate::trees::{self, Tree};
 
 /// Numbers of the agent's descriptors.
 const STREAM: i32 = 3;
@@ -63,6 +68,7 @@ pub(crate) struct Boot<'a> {
     /// Limits that are let go.
     pub(crate) waived: &'a [Feature],
     pub(crate) id_map: &'a IdMap,
+    pub(crate) base: &'a Base,
     pub(crate) backing: Backing,
     /// Whether no box has run on the backing yet.
     pub(crate) fresh: bool,
@@ -89,33 +95,31 @@ impl Boot<'_> {
         before_go: impl FnOnce(&Child, &Isolation) -> io::Result<()>,
     ) -> Result<Booted, BackendError> {
         crate::mounts::check(&self.spec.mounts)?;
+        self.spec.mounts.iter().try_for_each(|mount| crate::mounts::check_source(&mount.source))?;
         let isolation = self.isolation();
-        let trees = self.shifted_mounts()?;
         let pipe = |source| BackendError::runtime("make a pipe", source);
-        let (wait, go) = io::pipe().map_err(pipe)?;
+        let (wait, go) = UnixStream::pair().map_err(pipe)?;
         let (failures, report) = io::pipe().map_err(pipe)?;
-        let cgroup = self.limits()?;
-        let folders = cgroup.iter().flat_map(Cgroup::entry_folders);
-        let mut steps = vec![
-            Step::Close(go.as_raw_fd()),
-            Step::NewSession,
-            Step::EnterCgroups(folders.map(|folder| folder.as_raw_fd()).collect()),
-        ];
-        steps.extend(self.layout(&trees, wait.as_raw_fd())?.steps());
+        let limits = self.limits();
+        let cgroup = self.begin_cgroup(&limits)?;
+        let mut steps = vec![Step::Close(go.as_raw_fd()), Step::NewSession];
+        steps.extend(self.layout(wait.as_raw_fd(), &limits)?.steps());
         steps.extend(self.lockdown(report.as_raw_fd())?);
         let kinds = match self.trace {
             Some(_) => steps.iter().map(Step::kind).collect(),
             None => Vec::new(),
         };
         let trace = self.trace.as_ref().map(|pipe| Trace { early: pipe.as_raw_fd(), late: TRACE });
-        let program = Program::new(steps, AGENT, self.agent_arguments()?, FAILURES).with_trace(trace);
+        let program = Program::new(steps, AGENT, self.agent_arguments()?, FAILURES)
+            .with_trace(trace)
+            .made_by(self.id_map.maker());
 
         let child = program
             .spawn(Namespaces::BOX, cgroup.as_ref().and_then(Cgroup::birth_folder), report.as_raw_fd())
             .map_err(|source| BackendError::runtime("make the namespaces of a box", source))?;
         drop((wait, report));
         let mut booted = Booted { child, cgroup, isolation, kinds };
-        match self.let_go(&mut booted, go, failures, &program, before_go).await {
+        match self.let_go(&mut booted, &limits, go, failures, &program, before_go).await {
             Ok(()) => Ok(booted),
             Err(error) => {
                 booted.end()?;
@@ -127,7 +131,8 @@ impl Boot<'_> {
     async fn let_go(
         &self,
         booted: &mut Booted,
-        go: io::PipeWriter,
+        limits: &CgroupLimits,
+        go: UnixStream,
         failures: io::PipeReader,
         program: &Program,
         before_go: impl FnOnce(&Child, &Isolation) -> io::Result<()>,
@@ -135,6 +140,10 @@ impl Boot<'_> {
         self.id_map
             .write(&booted.child)
             .map_err(|source| BackendError::runtime("map the users of a box", source))?;
+        // All of this while the first process takes its copies of the host, and before it goes on.
+        if let Some(cgroup) = &mut booted.cgroup {
+            self.machine.cgroups.complete(cgroup, self.id, limits).map_err(limits_failed)?;
+        }
         self.level_with_others(&booted.child)
             .map_err(|source| BackendError::runtime("make a box as mortal as others", source))?;
         before_go(&booted.child, &booted.isolation)
@@ -150,6 +159,7 @@ impl Boot<'_> {
         } else {
             // The box builds its root on the other core meanwhile.
             let_go()?;
+            trees::send(&self.trees(), &booted.child, &go)?;
             self.connect_network(&booted.child)?;
         }
         await_agent(failures, program).await
@@ -178,42 +188,27 @@ impl Boot<'_> {
             .map_err(|source| BackendError::runtime("connect a box to the network", source))
     }
 
-    /// Idmapped copies of the user's mounts, where owners have to be shifted: made by root alone.
-    fn shifted_mounts(&self) -> Result<Vec<Option<OwnedFd>>, BackendError> {
-        let mounts = &self.spec.mounts;
-        mounts.iter().try_for_each(|mount| crate::mounts::check_source(&mount.source))?;
-        if mounts.is_empty() || !matches!(self.id_map, IdMap::Own { .. }) {
-            return Ok(mounts.iter().map(|_| None).collect());
+    /// What has to be sent: only root shifts owners, and only a range of a box's own needs it.
+    fn trees(&self) -> Vec<Tree> {
+        if !self.id_map.shifts_owners() {
+            return Vec::new();
         }
-        let namespace = mapping_namespace(self.id_map)
-            .map_err(|source| BackendError::runtime("make a user namespace for mounts", source))?;
-        mounts
-            .iter()
-            .map(|mount| {
-                crate::mounts::shifted(&mount.source, mount.access, &namespace).map(Some).map_err(|errno| {
-                    BackendError::Unsupported {
-                        backend: NAME.to_owned(),
-                        what: format!("the mount of {}", mount.source.display()),
-                        fix: format!(
-                            "its filesystem, or one mounted below it, can't shift owners (idmapped mounts: {errno}); \
-                             mount a folder on ext4, xfs, btrfs or tmpfs with no other filesystem below it, or copy \
-                             it in with `agentkernel cp`"
-                        ),
-                    }
-                })
-            })
-            .collect()
+        let layers = match self.base {
+            Base::Host => None,
+            Base::Image(image) => Some(Tree::Layers(image.common.clone())),
+        };
+        let user = |mount: &Mount| Tree::User { source: mount.source.clone(), access: mount.access };
+        layers.into_iter().chain(self.spec.mounts.iter().map(user)).collect()
     }
 
-    fn layout(&self, trees: &[Option<OwnedFd>], go: RawFd) -> Result<Layout<'_>, BackendError> {
-        let mounts = self.spec.mounts.iter().zip(trees).map(|(mount, tree)| {
+    fn layout(&self, go: RawFd, limits: &CgroupLimits) -> Result<Layout<'_>, BackendError> {
+        let mounts = self.spec.mounts.iter().map(|mount| {
             let meta = crate::mounts::look_at(&mount.source)?;
             Ok(UserMount {
                 source: mount.source.clone(),
                 target: mount.target.as_path().to_owned(),
                 access: mount.access,
                 is_folder: meta.is_dir(),
-                tree: tree.as_ref().map(AsRawFd::as_raw_fd),
             })
         });
         let resolv_conf = match self.spec.network {
@@ -221,15 +216,19 @@ impl Boot<'_> {
             NetworkAccess::On => self.machine.network.resolv_conf(),
         };
         Ok(Layout {
+            base: self.base,
             agent: self.agent,
             backing: self.backing.clone(),
             fresh: self.fresh,
             read_only: self.spec.read_only_root,
             stage: self.stage,
             go,
+            cgroup_entries: self.machine.cgroups.entries(self.id, limits),
             hostname: &self.spec.hostname,
             resolv_conf,
+            workdir: self.spec.workdir.as_path(),
             many_ids: self.id_map.has_many(),
+            shifts_owners: self.id_map.shifts_owners(),
             mounts: mounts.collect::<Result<_, BackendError>>()?,
         })
     }
@@ -309,21 +308,23 @@ impl Boot<'_> {
         Ok(arguments.iter().map(c_string).collect())
     }
 
-    fn limits(&self) -> Result<Option<Cgroup>, BackendError> {
+    fn limits(&self) -> CgroupLimits {
         let asked = |feature, value: Option<u64>| value.filter(|_| !self.waived.contains(&feature));
         let resources = &self.spec.resources;
-        let limits = CgroupLimits {
+        CgroupLimits {
             memory_bytes: asked(Feature::MemoryLimit, resources.memory.map(Mib::bytes)),
             cpu_millis: asked(Feature::CpuLimit, resources.cpus.map(|cpus| cpus.millis().into()))
                 .and_then(|millis| u32::try_from(millis).ok()),
             pids: asked(Feature::PidsLimit, resources.pids.map(u64::from))
                 .and_then(|pids| u32::try_from(pids).ok()),
-        };
-        if limits == CgroupLimits::default() {
+        }
+    }
+
+    fn begin_cgroup(&self, limits: &CgroupLimits) -> Result<Option<Cgroup>, BackendError> {
+        if *limits == CgroupLimits::default() {
             return Ok(None);
         }
-        let cgroup = self.machine.cgroups.create(self.id, &limits);
-        cgroup.map(Some).map_err(|source| BackendError::runtime("make the limits of a box", source))
+        self.machine.cgroups.begin(self.id, limits).map(Some).map_err(limits_failed)
     }
 
     fn disk_limit(&self) -> Option<Mib> {
@@ -366,19 +367,41 @@ impl Boot<'_> {
     }
 }
 
-/// A mount point that the box has no place for is the user's mistake; the rest is the machine's.
+fn limits_failed(source: CgroupError) -> BackendError {
+    BackendError::runtime("make the limits of a box", source)
+}
+
+/// A place that the box can't have is the user's mistake; the rest is the machine's.
 fn explain(step: Option<&Step>, errno: Errno) -> BackendError {
     match (step, errno) {
         (
-            Some(Step::Directory { path, .. } | Step::MountPoint(path)),
-            Errno::ROFS | Errno::ACCESS | Errno::NOTDIR,
-        ) => BackendError::Invalid {
-            what: format!(
-                "nothing can be mounted at {}: the sandbox can't make that path ({errno}); choose one below a folder \
-                     of its own, such as /mnt, /srv or /workspace",
-                path.to_string_lossy()
+            Some(
+                Step::Directory { path, .. }
+                | Step::OwnFolder { path, .. }
+                | Step::MountPoint(path)
+                | Step::OwnFile(path)
+                | Step::Attach { target: path, .. },
             ),
-        },
+            Errno::ROFS | Errno::ACCESS | Errno::NOTDIR | Errno::NOENT | Errno::LOOP,
+        ) if !crate::mounts::is_reserved(Path::new(OsStr::from_bytes(path.to_bytes()))) => {
+            BackendError::Invalid {
+                what: format!(
+                    "nothing can be mounted at {}: the sandbox can't make that path ({errno}); choose one below a folder \
+                     of its own, such as /mnt, /srv or /workspace",
+                    path.to_string_lossy()
+                ),
+            }
+        }
+        (Some(step @ Step::NewOverlay { .. }), Errno::INVAL | Errno::NODEV | Errno::TOOBIG) => {
+            BackendError::Unsupported {
+                backend: NAME.to_owned(),
+                what: "this image".to_owned(),
+                fix: format!(
+                    "this machine can't {step} ({errno}): that needs Linux 5.19 as root and 5.11 as an ordinary user, \
+                     for more than 90 layers Linux 6.8; use another backend"
+                ),
+            }
+        }
         (step, errno) => {
             let action = step.map_or("start the guest agent".to_owned(), ToString::to_string);
             BackendError::runtime(format!("prepare a box: {action}"), io::Error::from(errno))

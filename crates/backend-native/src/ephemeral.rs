@@ -15,11 +15,18 @@ pub(crate) struct NativeBox {
     booted: Booted,
     /// `None` once it is released.
     lease: Option<Lease>,
+    /// Keeps the image that it runs on.
+    _image: Option<agentkernel_image::Lease>,
 }
 
 impl NativeBox {
-    pub(crate) fn new(guest: Arc<dyn Guest>, booted: Booted, lease: Lease) -> Self {
-        Self { guest, booted, lease: Some(lease) }
+    pub(crate) fn new(
+        guest: Arc<dyn Guest>,
+        booted: Booted,
+        lease: Lease,
+        image: Option<agentkernel_image::Lease>,
+    ) -> Self {
+        Self { guest, booted, lease: Some(lease), _image: image }
     }
 
     /// The kinds of the steps that made it, by index, where it was traced.

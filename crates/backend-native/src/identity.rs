@@ -2,16 +2,14 @@
 
 use std::fmt::Write as _;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use agentkernel_sys::process::{Child, Namespaces};
-use agentkernel_sys::steps::{Program, Step};
+use agentkernel_sys::process::Child;
 use serde::{Deserialize, Serialize};
 
 /// Ids in one box.
-const RANGE: u32 = 65_536;
+pub(crate) const RANGE: u32 = 65_536;
 /// The first id of the first range: above all that Debian's policy and login.defs give to people and their subordinate
 /// users, below what the kernel reserves; the same part of the space that systemd-nspawn uses.
 const FIRST: u32 = 524_288;
@@ -104,6 +102,33 @@ impl IdMap {
         !matches!(self, Self::Single { .. })
     }
 
+    /// Whether files on the disk belong to others than the box's users, so that its mounts have to shift owners.
+    pub(crate) fn shifts_owners(&self) -> bool {
+        matches!(self, Self::Own { .. })
+    }
+
+    /// Names the owners of files that these ids can use: part of a folder's name.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::Own { .. } => "root".to_owned(),
+            Self::Single { .. } => "single".to_owned(),
+            Self::Subordinate { users, groups, .. } if users == groups => {
+                format!("sub-{}-{}", users.0, users.1)
+            }
+            Self::Subordinate { users, groups, .. } => {
+                format!("sub-{}-{}-{}-{}", users.0, users.1, groups.0, groups.1)
+            }
+        }
+    }
+
+    /// Who bears what the kernel counts per user of the host: of a box that root makes, the root inside.
+    pub(crate) fn maker(&self) -> Option<u32> {
+        match self {
+            Self::Own { base } => Some(*base),
+            Self::Subordinate { .. } | Self::Single { .. } => None,
+        }
+    }
+
     /// The id outside of root inside.
     pub(crate) fn root_outside(&self) -> (u32, u32) {
         match self {
@@ -145,21 +170,6 @@ fn run_map_program(name: &str, pid: i32, own: u32, (first, count): (u32, u32)) -
         return Ok(());
     }
     Err(io::Error::other(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim())))
-}
-
-/// A user namespace with `map`, for idmapped mounts: no process stays in it.
-pub(crate) fn mapping_namespace(map: &IdMap) -> io::Result<OwnedFd> {
-    let (wait, go) = io::pipe()?;
-    let program =
-        Program::new(vec![Step::Close(go.as_raw_fd()), Step::AwaitGo(wait.as_raw_fd())], -1, vec![], -1);
-    let child = program.spawn(Namespaces::USER, None, -1)?;
-    let namespace = map.write(&child).and_then(|()| {
-        std::fs::File::open(format!("/proc/{}/ns/user", child.pid.as_raw_nonzero())).map(OwnedFd::from)
-    });
-    drop(go);
-    child.kill()?;
-    child.reap()?;
-    namespace
 }
 
 #[cfg(test)]

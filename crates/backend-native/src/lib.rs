@@ -1,5 +1,5 @@
-//! The embedded Linux sandbox: namespaces, cgroups, seccomp and Landlock, without a daemon and without a download. The
-//! host's own system folders, read-only, are its image.
+//! The embedded Linux sandbox: namespaces, cgroups, seccomp and Landlock, without a daemon. It starts from the host's own
+//! system folders, read-only and without a download, or from an OCI image.
 
 mod backend;
 mod boot;
@@ -7,6 +7,7 @@ mod disk;
 mod ephemeral;
 mod host_system;
 mod identity;
+mod images;
 mod instance;
 mod layout;
 mod lease;
@@ -15,5 +16,10 @@ mod mounts;
 mod name;
 mod network;
 mod sandbox;
+#[cfg(test)]
+mod tests;
+mod trees;
+mod unpacker;
 
 pub use backend::NativeBackend;
+pub use images::{NativeSettings, image_store};

@@ -6,7 +6,7 @@ use agentkernel_model::{Capabilities, Feature};
 use agentkernel_sys::cgroup::{CgroupHost, Resource};
 use agentkernel_sys::landlock::LandlockAbi;
 
-use crate::identity::{IdMap, Subordinate};
+use crate::identity::{IdMap, RANGE, Subordinate};
 use crate::network::NetworkHost;
 
 /// Facts of this machine and this caller.
@@ -56,6 +56,15 @@ impl Machine {
         }
     }
 
+    /// How many ids a box has for users and for groups each, from 0 on; where there is only root, other users are refused
+    /// by [`Feature::OtherUsers`] already.
+    pub(crate) fn ids(&self) -> u32 {
+        match &self.subordinate {
+            Ok(given) => given.users.1.min(given.groups.1).saturating_add(1),
+            Err(_) => RANGE,
+        }
+    }
+
     /// Why no box can be made here, and the fix; `None` where one can, as far as can be told without trying.
     pub(crate) fn obstacle(&self) -> Option<(String, String)> {
         let sysctl = |path: &str| std::fs::read_to_string(Path::new("/proc/sys").join(path)).ok();
@@ -88,10 +97,17 @@ impl Machine {
 
     /// What boxes can have here.
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let mut missing = vec![(
-            Feature::OciImages,
-            "this release runs the host's own system only; leave --image out, or use --image host".to_owned(),
-        )];
+        let mut missing = Vec::new();
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        if !self.rootless && !is_at_least(&release, (5, 19)) {
+            missing.push((
+                Feature::OciImages,
+                format!(
+                    "layers with shifted owners can't be overlaid before Linux 5.19, and this is {release}; use --image \
+                     host, or run as an ordinary user"
+                ),
+            ));
+        }
         for (feature, resource) in [
             (Feature::MemoryLimit, Resource::Memory),
             (Feature::CpuLimit, Resource::Cpu),
@@ -134,6 +150,15 @@ impl Machine {
     }
 }
 
+/// Whether a kernel release (`6.1.0-13-amd64`) is `version` or later; one that can't be read counts as later.
+fn is_at_least(release: &str, version: (u32, u32)) -> bool {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= version,
+        _ => true,
+    }
+}
+
 /// Whether this process is root of the machine and not of some user namespace.
 fn maps_all_ids() -> bool {
     std::fs::read_to_string("/proc/self/uid_map")
@@ -154,4 +179,23 @@ fn user_name(uid: u32) -> Option<String> {
         let name = fields.next()?;
         (fields.nth(1)? == uid.to_string()).then(|| name.to_owned())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        for (release, expected) in [
+            ("5.18.9", false),
+            ("5.19.0-1-amd64", true),
+            ("6.1-rc2", true),
+            ("4.19.0", false),
+            ("10.0", true),
+            ("strange", true),
+        ] {
+            assert_eq!(is_at_least(release, (5, 19)), expected, "{release}");
+        }
+    }
 }

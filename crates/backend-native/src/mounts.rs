@@ -1,14 +1,9 @@
 //! The user's mounts: where they may go, and whose files they show.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use agentkernel_backend::BackendError;
-use agentkernel_model::{Access, BoxPath, Mount};
-use agentkernel_sys::mount::{MountAttributes, clone_resolved_tree, set_attributes};
-use rustix::io::Errno;
-
-use crate::layout::c_string;
+use agentkernel_model::{BoxPath, Mount};
 
 /// Places that make the box what it is.
 const RESERVED: [&str; 4] = ["/proc", "/sys", "/dev", "/etc"];
@@ -35,12 +30,17 @@ fn check_target(target: &BoxPath) -> Result<(), BackendError> {
     if path.parent().is_none() {
         return Err(BackendError::Invalid { what: "nothing can be mounted over / of a sandbox".to_owned() });
     }
-    if RESERVED.iter().any(|reserved| path.starts_with(reserved)) {
+    if is_reserved(path) {
         return Err(BackendError::Invalid {
             what: format!("nothing can be mounted at {target}: that part of a sandbox is agentkernel's own"),
         });
     }
     Ok(())
+}
+
+/// Whether `path` is in a part of a box that is ours.
+pub(crate) fn is_reserved(path: &Path) -> bool {
+    RESERVED.iter().any(|reserved| path.starts_with(reserved))
 }
 
 /// Refuses a source that has become a link, or lies behind one, since its links were resolved: whoever may write to a
@@ -60,18 +60,6 @@ pub(crate) fn check_source(source: &Path) -> Result<(), BackendError> {
             now.display()
         ),
     })
-}
-
-/// A copy of `source`, a path without links, whose files belong inside to whom they belong outside: root's to root, and so on. Only root can
-/// make one (mount_setattr(2), ID-mapped mounts). ELOOP where `source` has become a link.
-pub(crate) fn shifted(source: &Path, access: Access, namespace: &OwnedFd) -> Result<OwnedFd, Errno> {
-    let attributes = match access {
-        Access::ReadOnly => MountAttributes::PLAIN.read_only(),
-        Access::ReadWrite => MountAttributes::PLAIN,
-    };
-    let tree = clone_resolved_tree(&c_string(source), attributes)?;
-    set_attributes(&tree, attributes, true, Some(namespace.as_fd()))?;
-    Ok(tree)
 }
 
 #[cfg(test)]

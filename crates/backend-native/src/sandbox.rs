@@ -4,15 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use agentkernel_backend::{ExecutionState, Guest};
-use agentkernel_model::{Feature, SandboxSpec, Signal};
+use agentkernel_model::{Feature, SandboxSpec};
 use agentkernel_sys::process::Namespaces;
 use agentkernel_sys::steps::{Failure, Program, Step};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
-use tokio::time::{Instant, timeout_at};
 
 use crate::disk;
 use crate::identity::IdMap;
@@ -58,11 +55,11 @@ pub(crate) fn open_layers(
     limit(spec, waived).map(|_| disk::open(&image(folder))).transpose()
 }
 
-/// Whether no box has run on these files yet: a first start makes `usr` last.
-pub(crate) fn is_fresh(folder: &Folder, tree: Option<&OwnedFd>) -> io::Result<bool> {
+/// Whether no box has run on these files yet: a first start makes `mark` last.
+pub(crate) fn is_fresh(folder: &Folder, tree: Option<&OwnedFd>, mark: &str) -> io::Result<bool> {
     let found = match tree {
-        Some(tree) => rustix::fs::statat(tree, "usr", AtFlags::SYMLINK_NOFOLLOW),
-        None => rustix::fs::lstat(folder.layers().join("usr")),
+        Some(tree) => rustix::fs::statat(tree, mark, AtFlags::SYMLINK_NOFOLLOW),
+        None => rustix::fs::lstat(folder.layers().join(mark)),
     };
     match found {
         Ok(_) => Ok(false),
@@ -135,25 +132,4 @@ pub(crate) fn listen(folder: &Folder) -> io::Result<OwnedFd> {
 pub(crate) fn dial(folder: &Folder) -> io::Result<UnixStream> {
     let (_at, path) = short_socket_path(folder)?;
     UnixStream::connect(path)
-}
-
-/// SIGTERM to every command, and time to end. What goes wrong here is no error: the box is ended anyway.
-pub(crate) async fn ask_to_end(guest: &dyn Guest, grace: Duration) {
-    let deadline = Instant::now() + grace;
-    let asked = timeout_at(deadline, async {
-        let executions = guest.executions().await?;
-        let running = executions.iter().filter(|execution| execution.state == ExecutionState::Running);
-        for execution in running.clone() {
-            guest.kill(&execution.id, Signal::TERM).await?;
-        }
-        for execution in running {
-            guest.wait(&execution.id).await?;
-        }
-        Ok::<(), agentkernel_backend::BackendError>(())
-    });
-    match asked.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!(%error, "commands could not be asked to end"),
-        Err(_) => tracing::debug!("commands did not end in time"),
-    }
 }

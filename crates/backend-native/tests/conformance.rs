@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agentkernel_backend::{Backend, Probe};
-use agentkernel_backend_native::NativeBackend;
+use agentkernel_backend_native::{NativeBackend, NativeSettings};
 use agentkernel_model::ImageRef;
 use agentkernel_testkit::conformance::{Skipped, Subject};
 
 fn open(state_dir: &Path) -> Arc<dyn Backend> {
-    Arc::new(NativeBackend::open(state_dir).expect("the backend can be opened"))
+    let backend = NativeBackend::open(state_dir, NativeSettings::default());
+    Arc::new(backend.expect("the backend can be opened"))
 }
 
 fn subject() -> Result<Subject, Skipped> {

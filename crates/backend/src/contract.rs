@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentkernel_model::{BackendName, Capabilities, Isolation, SandboxName, SandboxSpec};
 use async_trait::async_trait;
 
-use crate::{BackendError, Guest};
+use crate::{BackendError, Guest, ImageBuilder, Images};
 
 /// Whether a backend can be used here and now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,12 @@ pub trait Backend: Send + Sync {
     /// Whether it can be used here and now, and if not how that is mended. Must be quick (milliseconds) and change
     /// nothing.
     async fn probe(&self) -> Probe;
+
+    /// Its OCI images; `None` where it has none.
+    fn images(&self) -> Option<&dyn Images>;
+
+    /// Who builds Dockerfiles for it; `None` where it can't.
+    fn builder(&self) -> Option<&dyn ImageBuilder>;
 
     /// Starts a box without a record.
     async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError>;

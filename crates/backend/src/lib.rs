@@ -3,17 +3,21 @@
 
 mod agent;
 mod contract;
+mod ending;
 mod error;
 mod guest;
+mod images;
 mod registry;
 mod requirements;
 
 pub use agent::AgentGuest;
 pub use contract::{Backend, BoxRecord, EphemeralBox, Probe, Reclaimed};
+pub use ending::ask_to_end;
 pub use error::BackendError;
 pub use guest::{
     Execution, ExecutionControl, ExecutionInfo, ExecutionState, FileInfo, FileKind, Guest, InputStream,
     LogRead, OutputStream, ProcessInfo, TcpStreamInside,
 };
+pub use images::{BuildRequest, ImageBuilder, Images, ReadyImage};
 pub use registry::Registry;
 pub use requirements::{Lifetime, refuse_unsupported, requirements};

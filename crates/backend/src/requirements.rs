@@ -55,12 +55,7 @@ pub fn refuse_unsupported(
     }
     // All at once: a user who mends one thing shouldn't be told of the next one then.
     let names: Vec<&str> = refused.iter().map(|(feature, _)| feature.as_str()).collect();
-    let mut reasons: Vec<&str> = Vec::new();
-    for (_, why) in &refused {
-        if !reasons.contains(why) {
-            reasons.push(why);
-        }
-    }
+    let reasons = merged(refused.iter().map(|(_, why)| *why));
     let waiver = match refused.iter().any(|(feature, _)| feature.is_limit()) {
         true => ", or let limits go with --allow-unlimited",
         false => "",
@@ -68,8 +63,27 @@ pub fn refuse_unsupported(
     Err(BackendError::Unsupported {
         backend: backend.to_string(),
         what: names.join(" and "),
-        fix: format!("{}{waiver}", reasons.join("; ")),
+        fix: format!("{reasons}{waiver}"),
     })
+}
+
+/// The reasons in a row, what mends several of them said once: a reason is "why; fix", or "why" alone.
+fn merged<'a>(reasons: impl Iterator<Item = &'a str>) -> String {
+    let mut groups: Vec<(Vec<&str>, Option<&str>)> = Vec::new();
+    for reason in reasons {
+        let (why, fix) = reason.split_once("; ").map_or((reason, None), |(why, fix)| (why, Some(fix)));
+        match groups.iter_mut().find(|(whys, known)| *known == fix && (fix.is_some() || whys.contains(&why)))
+        {
+            Some((whys, _)) if whys.contains(&why) => {}
+            Some((whys, _)) => whys.push(why),
+            None => groups.push((vec![why], fix)),
+        }
+    }
+    let parts = groups.into_iter().map(|(whys, fix)| match fix {
+        Some(fix) => format!("{}; {fix}", whys.join(" and ")),
+        None => whys.join(" and "),
+    });
+    parts.collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]
@@ -82,6 +96,7 @@ mod tests {
         SandboxSpec {
             backend: "some".parse().unwrap(),
             image: ImageRef::host(),
+            image_id: None,
             profile: Profile::Moderate,
             network: NetworkAccess::On,
             read_only_root: false,
@@ -118,5 +133,11 @@ mod tests {
         let no_limit = Capabilities::all_but([(Feature::MemoryLimit, why("no cgroup"))]);
         let waived = refuse_unsupported(&name, &no_limit, &spec(true), Lifetime::Ephemeral);
         assert_eq!(waived.unwrap(), [Feature::MemoryLimit]);
+    }
+
+    #[test]
+    fn what_mends_several_things_is_said_once() {
+        let reasons = ["no wire", "no memory group; be root", "no pids group; be root", "no wire"];
+        assert_eq!(merged(reasons.into_iter()), "no wire; no memory group and no pids group; be root");
     }
 }

@@ -4,6 +4,8 @@ mod order;
 mod registry;
 mod steps;
 
+pub use agentkernel_backend_docker::{EngineEnvironment, EngineSettings};
+pub use agentkernel_backend_native::{NativeSettings, image_store};
 pub use order::{AUTOMATIC_ORDER, Candidate};
-pub use registry::{NotInThisBuild, check, registry};
+pub use registry::{BackendSettings, NotInThisBuild, check, registry};
 pub use steps::step_costs;

@@ -17,8 +17,8 @@ pub const AUTOMATIC_ORDER: [Candidate; 6] = [
     Candidate { name: "hyperlight", what: "WebAssembly in a micro virtual machine (KVM)", included: false },
     Candidate { name: "firecracker", what: "a micro virtual machine (KVM)", included: false },
     Candidate { name: "apple", what: "Apple containers (macOS 26 and later)", included: false },
-    Candidate { name: "docker", what: "a Docker container", included: false },
-    Candidate { name: "podman", what: "a Podman container", included: false },
+    Candidate { name: "docker", what: "a Docker container", included: true },
+    Candidate { name: "podman", what: "a Podman container", included: true },
     Candidate { name: "native", what: "Linux namespaces, without a daemon or a download", included: true },
 ];
 

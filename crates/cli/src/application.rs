@@ -5,9 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use agentkernel_config::{Environment, Overrides, Settings};
+use agentkernel_backends::BackendSettings;
+use agentkernel_config::{Environment, Outside, Overrides, Settings};
 use agentkernel_engine::forwarder::{ForwarderProgram, ForwarderSpawner, HeldForwarder};
 use agentkernel_engine::{Engine, Recovered};
+use agentkernel_image::ImageStore;
 use agentkernel_model::{BackendName, SandboxName};
 use agentkernel_store::Store;
 use tracing_subscriber::Layer;
@@ -17,6 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::arguments::CommandLine;
 use crate::output::{CliError, exit_code, report, report_usage, warn_line};
+use crate::outside::{OwnImages, backend_settings};
 use crate::session::restore_terminal;
 
 /// What every verb gets.
@@ -112,7 +115,18 @@ impl Application {
         Ok(agentkernel_config::state_dir(&self.environment, self.state_dir.as_deref())?)
     }
 
-    /// The engine over the sandboxes and backends at `state_dir`, with what dead processes left behind cleared away.
+    /// The engine over the sandboxes and backends that the settings name, with what dead processes left behind cleared
+    /// away. Where a backend is named, only its own: the others aren't even asked.
+    pub(crate) async fn engine_with(&self, settings: &Settings) -> Result<Engine, CliError> {
+        let requested = settings.backend.as_ref();
+        if let Some(name) = requested {
+            agentkernel_backends::check(name)?;
+        }
+        let engine = self.open(&settings.state_dir, &settings.outside)?;
+        self.recovered(engine, requested).await
+    }
+
+    /// The same without settings.
     pub(crate) async fn engine_at(
         &self,
         state_dir: &Path,
@@ -121,24 +135,67 @@ impl Application {
         if let Some(name) = requested {
             agentkernel_backends::check(name)?;
         }
-        let engine = self.engine_without_recovery(state_dir)?;
-        let recovered = engine.recover().await?;
-        if self.verbose {
-            tell(&recovered);
-        }
-        Ok(engine)
+        self.recovered(self.engine_without_recovery(state_dir)?, requested).await
+    }
+
+    /// The engine for verbs on one sandbox: nothing is asked of any backend but the sandbox's own.
+    pub(crate) async fn engine_of(&self, sandbox: &SandboxName) -> Result<Engine, CliError> {
+        let engine = self.engine_without_recovery(&self.state_dir()?)?;
+        // A sandbox that isn't there, or can't be read, is for the verb to tell.
+        let backend = engine.store().read(sandbox).ok().map(|record| record.spec.backend);
+        self.recovered(engine, backend.as_ref()).await
     }
 
     /// The same, for processes that others look after.
     pub(crate) fn engine_without_recovery(&self, state_dir: &Path) -> Result<Engine, CliError> {
-        let store = Store::open(state_dir)?;
-        let forwarders = Arc::new(OwnForwarders { state_dir: state_dir.to_owned() });
-        Ok(Engine::open(store, agentkernel_backends::registry(state_dir)?).with_forwarders(forwarders))
+        self.open(state_dir, &Outside::of(&self.environment))
     }
 
     /// The engine for verbs that need no settings.
     pub(crate) async fn engine(&self) -> Result<Engine, CliError> {
         self.engine_at(&self.state_dir()?, None).await
+    }
+
+    /// The engine with these ways out, for who only looks.
+    pub(crate) fn open(&self, state_dir: &Path, outside: &Outside) -> Result<Engine, CliError> {
+        let store = Store::open(state_dir)?;
+        let settings = backend_settings(outside, &self.environment, &store);
+        // None of them looks at anything before it is asked something.
+        let backends = agentkernel_backends::registry(state_dir, &settings)?;
+        let forwarders = Arc::new(OwnForwarders { state_dir: state_dir.to_owned() });
+        let importer = Arc::new(OwnImages { state_dir: state_dir.to_owned(), settings });
+        Ok(Engine::open(store, backends).with_forwarders(forwarders).with_importer(importer))
+    }
+
+    /// What backends are told of the configuration.
+    pub(crate) fn backend_settings(&self, settings: &Settings) -> Result<BackendSettings, CliError> {
+        let store = Store::open(&settings.state_dir)?;
+        Ok(backend_settings(&settings.outside, &self.environment, &store))
+    }
+
+    /// The store of our own images, as the settings have it.
+    pub(crate) fn images_with(&self, settings: &Settings) -> Result<ImageStore, CliError> {
+        let backends = self.backend_settings(settings)?;
+        Ok(agentkernel_backends::image_store(&settings.state_dir, &backends.native))
+    }
+
+    /// The same for verbs that need no settings.
+    pub(crate) fn images(&self) -> Result<ImageStore, CliError> {
+        let state_dir = self.state_dir()?;
+        let store = Store::open(&state_dir)?;
+        let settings = backend_settings(&Outside::of(&self.environment), &self.environment, &store);
+        Ok(agentkernel_backends::image_store(&state_dir, &settings.native))
+    }
+
+    async fn recovered(&self, engine: Engine, only: Option<&BackendName>) -> Result<Engine, CliError> {
+        let recovered = match only {
+            Some(name) => engine.recover_backend(name).await?,
+            None => engine.recover().await?,
+        };
+        if self.verbose {
+            tell(&recovered);
+        }
+        Ok(engine)
     }
 
     /// Whether hints for people have a reader.

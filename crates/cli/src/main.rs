@@ -4,6 +4,8 @@ mod application;
 mod arguments;
 mod commands;
 mod output;
+mod outside;
+mod progress;
 mod session;
 mod stdio;
 

@@ -137,6 +137,9 @@ pub enum ConfigError {
         /// What would be given.
         what: String,
     },
+    /// `--no-cache` where there is no build.
+    #[error("--no-cache: nothing is built; add --build, or a section [build] to agentkernel.toml")]
+    NothingToBuild,
     /// A grant that needs a home folder where there is none.
     #[error("{what} needs your home folder, and neither HOME nor /etc/passwd names one: set HOME")]
     NoHome {

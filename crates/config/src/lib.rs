@@ -2,6 +2,7 @@
 //! [`Settings`], each value with its origin. [`Environment`] is the only reader of the caller's environment. Prints
 //! nothing.
 
+mod building;
 mod effective;
 mod environment;
 mod error;
@@ -13,6 +14,7 @@ mod lists;
 mod load;
 mod location;
 mod names;
+mod outside;
 mod overrides;
 mod parse;
 mod pass_env;
@@ -29,12 +31,14 @@ mod testing;
 mod tests;
 mod variables;
 
+pub use building::{BuildFlag, BuildSettings};
 pub use effective::{Effective, Origin};
 pub use environment::{Environment, EnvironmentError};
 pub use error::ConfigError;
 pub use load::load;
 pub use location::Location;
 pub use names::{AgentName, Runtime, UnknownName};
+pub use outside::{EngineAccess, ImageSettings, Outside, Proxies};
 pub use overrides::{CwdMount, CwdMountError, EnvFlag, EnvFlagError, Overrides};
 pub use parse::{FileConfig, parse};
 pub use pass_env::{HOST_SESSION_VARIABLES, passed_variables};

@@ -1,19 +1,18 @@
 //! Flags over variables over the file over profile and defaults.
 
 use std::io::Read;
-use std::num::NonZeroU32;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use agentkernel_model::{ImageRef, Profile, Resources};
+use agentkernel_model::{ImageRef, OpenFiles, Pids, Profile, Resources};
 
 use crate::file::{FileValues, ResourcesSection, SandboxSection};
 use crate::ledger::Ledger;
 use crate::source::{FileSource, Offers, Sourced, one_of};
 use crate::variables::{self as var, flag, lookup, refuse_unknown, typed};
 use crate::{
-    AgentName, ConfigError, Environment, FileConfig, Origin, Overrides, Runtime, Settings, grants, lists,
-    parse, state_dir,
+    AgentName, ConfigError, Environment, FileConfig, Origin, Overrides, Runtime, Settings, building, grants,
+    lists, outside, parse, state_dir,
 };
 
 /// The file that is read where none is named.
@@ -105,11 +104,14 @@ fn merge(sources: &Sources<'_>, mut ledger: Ledger) -> Result<Settings, ConfigEr
         .file(file, "sandbox.backend", sandbox.backend.clone());
     let backend = ledger.decide_optional("sandbox.backend", offers, "automatic");
     let (image, runtime) = image_and_runtime(sources, sandbox, &mut ledger)?;
+    let build = building::decide(sources, image.as_ref().map(|image| &image.origin), &mut ledger)?;
+    // `--build` is meant instead of an image that a variable or the file names.
+    let image = image.map(|image| image.value).filter(|_| build.is_none());
     let offers =
         Offers::flag(overrides.workdir.clone()).file(file, "sandbox.workdir", sandbox.workdir.clone());
-    let workdir = ledger.decide_optional("sandbox.workdir", offers, "/workspace");
+    let workdir = ledger.decide_optional("sandbox.workdir", offers, "/workspace, or the image's");
     let offers = Offers::flag(overrides.user.clone()).file(file, "sandbox.user", sandbox.user.clone());
-    let user = ledger.decide_optional("sandbox.user", offers, "root");
+    let user = ledger.decide_optional("sandbox.user", offers, "root, or the image's");
     let offers = Offers::flag(overrides.agent)
         .variable(var::AGENT, typed::<AgentName>(environment, var::AGENT)?)
         .file(file, "agent.preferred", values.agent.preferred);
@@ -142,6 +144,7 @@ fn merge(sources: &Sources<'_>, mut ledger: Ledger) -> Result<Settings, ConfigEr
     let ports = lists::ports(sources, &mut ledger);
     let files = lists::files(sources, &mut ledger)?;
     let labels = lists::labels(sources, &mut ledger);
+    let outside = outside::decide(sources, &mut ledger)?;
 
     Ok(Settings {
         state_dir: state_dir.value,
@@ -149,6 +152,8 @@ fn merge(sources: &Sources<'_>, mut ledger: Ledger) -> Result<Settings, ConfigEr
         name,
         image,
         runtime,
+        build,
+        outside,
         agent: agent.map(|agent| agent.to_string()),
         profile,
         grants,
@@ -189,7 +194,7 @@ fn image_and_runtime(
     sources: &Sources<'_>,
     sandbox: &SandboxSection,
     ledger: &mut Ledger,
-) -> Result<(Option<ImageRef>, Option<Runtime>), ConfigError> {
+) -> Result<(Option<Sourced<ImageRef>>, Option<Runtime>), ConfigError> {
     let Sources { environment, overrides, file } = *sources;
     let (rootfs_image, rootfs_runtime) = match (&sandbox.rootfs, file) {
         (Some(rootfs), Some(file)) => rootfs_meaning(rootfs, file)?,
@@ -210,7 +215,11 @@ fn image_and_runtime(
     let offers = Offers::flag(overrides.image.clone())
         .variable(var::IMAGE, typed(environment, var::IMAGE)?)
         .file(file, image_key, image);
-    let image = ledger.decide_optional("sandbox.image", offers, "by the backend");
+    let image = offers.strongest();
+    match &image {
+        Some(image) => ledger.note("sandbox.image", &image.value, image.origin.clone()),
+        None => ledger.note("sandbox.image", "by command and project", Origin::Default),
+    }
     let offers = Offers::flag(None).file(file, runtime_key, runtime);
     Ok((image, ledger.decide_optional("sandbox.runtime", offers, "detected")))
 }
@@ -258,11 +267,9 @@ fn resources(
         .variable(var::CPUS, typed(environment, var::CPUS)?)
         .file(file, key, value);
     let cpus = limit(ledger, "resources.vcpus", offers, row.cpus, profile);
-    let offers = Offers::flag(overrides.pids).variable(var::PIDS, count(environment, var::PIDS)?).file(
-        file,
-        "resources.pids",
-        section.pids.map(NonZeroU32::get),
-    );
+    let offers = Offers::flag(overrides.pids)
+        .variable(var::PIDS, typed::<Pids>(environment, var::PIDS)?.map(Pids::get))
+        .file(file, "resources.pids", section.pids.map(Pids::get));
     let pids = limit(ledger, "resources.pids", offers, row.pids, profile);
     let offers = Offers::flag(overrides.disk).variable(var::DISK, typed(environment, var::DISK)?).file(
         file,
@@ -271,15 +278,10 @@ fn resources(
     );
     let disk = limit(ledger, "resources.disk", offers, row.disk, profile);
     let offers = Offers::flag(overrides.open_files)
-        .variable(var::OPEN_FILES, count(environment, var::OPEN_FILES)?)
-        .file(file, "resources.open_files", section.open_files.map(NonZeroU32::get));
+        .variable(var::OPEN_FILES, typed::<OpenFiles>(environment, var::OPEN_FILES)?.map(OpenFiles::get))
+        .file(file, "resources.open_files", section.open_files.map(OpenFiles::get));
     let open_files = limit(ledger, "resources.open_files", offers, row.open_files, profile);
     Ok(Resources { memory, cpus, pids, disk, open_files })
-}
-
-/// A variable that counts things.
-fn count(environment: &Environment, variable: &'static str) -> Result<Option<u32>, ConfigError> {
-    Ok(typed::<NonZeroU32>(environment, variable)?.map(NonZeroU32::get))
 }
 
 /// The strongest offer, else the profile's limit.

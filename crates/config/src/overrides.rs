@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use agentkernel_model::{
     Access, BackendName, BoxPath, ByteString, Cpus, EnvVar, ImageRef, Mib, Mount, NetworkAccess, PassEnv,
-    Profile, PublishedPort, SandboxName, UserSpec,
+    Profile, PublishedPort, PullPolicy, SandboxName, UserSpec,
 };
 
 use crate::{ConfigError, Environment};
@@ -139,6 +139,12 @@ pub struct Overrides {
     pub name: Option<SandboxName>,
     /// `--image`.
     pub image: Option<ImageRef>,
+    /// `--pull`.
+    pub pull: Option<PullPolicy>,
+    /// `--build[=DOCKERFILE]`.
+    pub build: Option<crate::BuildFlag>,
+    /// `--no-cache`.
+    pub no_cache: bool,
     /// `--agent`; one of [`crate::AgentName`].
     pub agent: Option<crate::AgentName>,
     /// `--profile`.

@@ -51,6 +51,7 @@ pub const HOST_SESSION_VARIABLES: &[&str] = &[
     "MANAGERPID",
     "SYSTEMD_*",
     "DOCKER_HOST",
+    "CONTAINER_HOST",
     "AGENTKERNEL_*",
 ];
 

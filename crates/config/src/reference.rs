@@ -9,8 +9,20 @@ use crate::schema::{json_schema, properties, section_schema};
 use crate::variables::VARIABLES;
 
 /// The sections in the order of the page.
-const SECTIONS: [&str; 8] =
-    ["sandbox", "agent", "resources", "network", "security", "env", "mounts", "files"];
+const SECTIONS: [&str; 12] = [
+    "sandbox",
+    "build",
+    "agent",
+    "resources",
+    "network",
+    "security",
+    "images",
+    "docker",
+    "podman",
+    "env",
+    "mounts",
+    "files",
+];
 
 const INTRODUCTION: &str = "\
 <!-- Generated from crates/config by `cargo xtask gen`: change the types there. -->
@@ -27,7 +39,8 @@ suggestion.
 - A limit that you name always beats the profile's.
 - A profile chosen by flag or variable is not widened by the file: the file's single grants can then only narrow it.
 - A file that was only found in the current folder may have come with somebody else's project. It can't grant your home, \
-your environment variables, paths outside of its folder or missing limits; name it with `--config` once you have read it.
+your environment variables, paths outside of its folder or missing limits, and it can't choose engines, mirrors or what \
+is built; name it with `--config` once you have read it.
 
 ```toml
 [sandbox]

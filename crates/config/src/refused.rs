@@ -9,14 +9,11 @@ pub(crate) struct Refused {
     pub(crate) why: &'static str,
 }
 
-const IMAGES: &str = "building images comes with the image store of a later release; build the image first and name it \
-                      in sandbox.image";
 const DOMAINS: &str = "no backend of this release enforces a list of domains; use security.network = false for none \
                        at all";
 
 /// All of them.
-pub(crate) const REFUSED: [Refused; 21] = [
-    Refused { key: "build", why: IMAGES },
+pub(crate) const REFUSED: [Refused; 20] = [
     Refused {
         key: "network.vsock_cid",
         why: "it belongs to virtual machines, whose backend chooses a free one by itself; remove the key",
@@ -78,9 +75,9 @@ mod tests {
 
     #[test]
     fn refused_keys_take_what_is_below_them_and_nothing_beside() {
-        assert!(why_refused("build.args.X").is_some());
-        assert!(why_refused("build").is_some());
-        assert!(why_refused("builder").is_none());
+        assert!(why_refused("security.domains.allow").is_some());
+        assert!(why_refused("security.domains").is_some());
+        assert!(why_refused("security.domainss").is_none());
         assert!(why_refused("network.ports").is_none());
     }
 

@@ -8,7 +8,7 @@ use agentkernel_model::{
     UserSpec,
 };
 
-use crate::{Effective, Runtime};
+use crate::{BuildSettings, Effective, Outside, Runtime};
 
 /// A file that is copied into a sandbox when it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +34,10 @@ pub struct Settings {
     pub image: Option<ImageRef>,
     /// The run-time, where one is named.
     pub runtime: Option<Runtime>,
+    /// The Dockerfile to build, where one is to be built; then no image is named.
+    pub build: Option<BuildSettings>,
+    /// Engines, registries and the way there.
+    pub outside: Outside,
     /// The agent's name, one of [`crate::AgentName`].
     pub agent: Option<String>,
     /// The profile that `grants` and `resources` start from; also decides capabilities and the seccomp filter.

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use agentkernel_model::{Access, Mib, NetworkAccess, PassEnv, Profile};
+use agentkernel_model::{Access, Mib, NetworkAccess, PassEnv, Profile, PullPolicy};
 use proptest::prelude::*;
 
 use crate::testing::environment;
 use crate::variables::VARIABLES;
-use crate::{ConfigError, CwdMount, EnvFlag, Environment, Origin, Overrides, Settings, load, parse};
+use crate::{
+    BuildFlag, BuildSettings, ConfigError, CwdMount, EnvFlag, Environment, Origin, Overrides, Settings, load,
+    parse,
+};
 
 /// A made-up project folder.
 struct Project {
@@ -138,6 +141,9 @@ fn every_known_key_shows_up_among_the_effective_values() {
                   compatibility_mode='native'\n[resources]\nvcpus=0.5\nmemory='1g'\ndisk=64\npids=9\nopen_files=99\n\
                   [network]\nports=[8080,'0:80']\n[security]\nprofile='custom'\nnetwork=false\nmount_cwd='ro'\n\
                   mount_home=true\npass_env=['LANG']\nread_only=true\ntoolchains=true\nallow_unlimited=true\n\
+                  [images]\npull='never'\nmirrors={'docker.io'=['m:5000']}\ninsecure=['m:5000']\nca=['file']\n\
+                  max_size='9g'\n[docker]\nhost='unix:///d'\nruntime='runsc'\n[podman]\nhost='unix:///p'\n\
+                  runtime='crun'\n\
                   [env]\nPORT=80\nDEBUG=true\n[[files]]\nsource='file'\ndest='/etc/f'\nmode='0600'\n";
     let project = Project::new(config).vars(&[("LANG", "C"), ("OTHER", "x")]);
     let settings = project.settings();
@@ -151,11 +157,12 @@ fn every_known_key_shows_up_among_the_effective_values() {
             "resources.memory" => "resources.memory_mb",
             "sandbox.base_image" | "sandbox.rootfs" => "sandbox.image",
             "network.enabled" => "security.network",
+            // Instead of an image; see `a_dockerfile_is_built_where_flag_or_file_say_so`.
+            key if key == "build" || key.starts_with("build.") => continue,
             key if key.starts_with("mounts.") => "mounts",
             key if key.starts_with("files.") => "files",
-            "agent.compatibility_mode" | "sandbox" | "agent" | "resources" | "network" | "security" => {
-                continue;
-            }
+            "agent.compatibility_mode" => continue,
+            key if !key.contains('.') && !["env", "mounts", "files"].contains(&key) => continue,
             key => key,
         };
         assert!(keys.contains(canonical), "{key}");
@@ -233,8 +240,12 @@ fn mistakes_name_file_place_key_and_what_would_do() {
             ":4:6: files.0.mode: \"4755\" is not a file mode: expected a string of octal digits such as \"0644\" (at most \"0777\")",
         ),
         (
-            "[build]\ndockerfile='D'\n",
-            ":1:2: key \"build\" is not supported: building images comes with the image store of a later release; build the image first and name it in sandbox.image",
+            "[images]\npull='often'\n",
+            ":2:6: images.pull: unknown variant `often`, expected one of `missing`, `always`, `never`",
+        ),
+        (
+            "[sandbox]\nimage='a'\n[build]\ntarget='D'\n",
+            ":3:2: \"build\" and \"sandbox.image\" are the same setting: keep one of them",
         ),
         (
             "[resources]\nvcpus=1\ncpus=1\n",
@@ -259,6 +270,53 @@ fn mistakes_name_file_place_key_and_what_would_do() {
             assert_eq!(plain, expected, "{config}");
         }
     }
+}
+
+#[test]
+fn a_dockerfile_is_built_where_flag_or_file_say_so() {
+    let section = "[build]\ndockerfile='file'\ncontext='.'\ntarget='t'\nargs={A='secret'}\nno_cache=true\n";
+    let project = Project::new(section);
+    let settings = project.settings();
+    let build = settings.build.clone().unwrap();
+    assert_eq!(build.dockerfile, Some(project.root().join("work/file")));
+    assert_eq!(build.context, Some(project.root().join("work")));
+    assert_eq!((build.target.as_deref(), &build.args["A"][..], build.no_cache), (Some("t"), "secret", true));
+    for key in ["dockerfile", "context", "target", "args", "no_cache"] {
+        assert!(origin(&settings, &format!("build.{key}")).starts_with("file:"), "{key}");
+    }
+    assert!(settings.explain().iter().all(|effective| !effective.value.contains("secret")));
+    let named = project.flags(|flags| flags.image = Some("busybox".parse().unwrap())).settings();
+    assert_eq!((named.build, named.image.unwrap().as_str()), (None, "busybox"), "the flag's image is meant");
+
+    let plain = Project::new("[sandbox]\nimage='a'\n").flags(|flags| flags.build = Some(BuildFlag::Found));
+    let settings = plain.settings();
+    assert_eq!((settings.build, settings.image), (Some(BuildSettings::default()), None));
+    let missing = Project::new("").flags(|flags| flags.build = Some(BuildFlag::Dockerfile("nope".into())));
+    assert_eq!(missing.error(), "--build /nope: it does not exist");
+    let useless = Project::new("").flags(|flags| flags.no_cache = true).error();
+    assert!(useless.contains("nothing is built; add --build"), "{useless}");
+}
+
+#[test]
+fn a_found_file_chooses_neither_engines_nor_registries_nor_what_is_built() {
+    for (section, key) in [
+        ("[build]\ntarget='t'\n", "build"),
+        ("[docker]\nhost='tcp://evil:2375'\n", "docker.host"),
+        ("[podman]\nruntime='weak'\n", "podman.runtime"),
+        ("[images]\nmirrors={'docker.io'=['evil']}\n", "images.mirrors"),
+        ("[images]\ninsecure=['docker.io']\n", "images.insecure"),
+        ("[images]\nca=['file']\n", "images.ca"),
+    ] {
+        let error = Project::new(section).found().error();
+        assert!(error.contains(&format!("{key} would give")) && error.contains("--config"), "{error}");
+        assert!(Project::new(section).load().is_ok(), "{section}");
+    }
+    let asked_for = Project::new("[build]\n").found().flags(|flags| flags.build = Some(BuildFlag::Found));
+    assert!(asked_for.settings().build.is_some(), "--build is the user's own word");
+    assert_eq!(
+        Project::new("[images]\npull='never'\n").found().settings().outside.images.pull,
+        PullPolicy::Never
+    );
 }
 
 #[test]

@@ -23,6 +23,9 @@ pub(crate) const CONFIG: &str = "AGENTKERNEL_CONFIG";
 pub(crate) const STATE_DIR: &str = "AGENTKERNEL_STATE_DIR";
 pub(crate) const BACKEND: &str = "AGENTKERNEL_BACKEND";
 pub(crate) const IMAGE: &str = "AGENTKERNEL_IMAGE";
+pub(crate) const PULL: &str = "AGENTKERNEL_PULL";
+pub(crate) const DOCKER_RUNTIME: &str = "AGENTKERNEL_DOCKER_RUNTIME";
+pub(crate) const PODMAN_RUNTIME: &str = "AGENTKERNEL_PODMAN_RUNTIME";
 pub(crate) const AGENT: &str = "AGENTKERNEL_AGENT";
 pub(crate) const PROFILE: &str = "AGENTKERNEL_PROFILE";
 pub(crate) const NETWORK: &str = "AGENTKERNEL_NETWORK";
@@ -37,7 +40,7 @@ pub(crate) const OPEN_FILES: &str = "AGENTKERNEL_OPEN_FILES";
 pub(crate) const LOG: &str = "AGENTKERNEL_LOG";
 
 /// All of them, in the order of the reference page.
-pub(crate) const VARIABLES: [Variable; 18] = [
+pub(crate) const VARIABLES: [Variable; 26] = [
     Variable {
         name: CONFIG,
         key: None,
@@ -52,6 +55,55 @@ pub(crate) const VARIABLES: [Variable; 18] = [
     },
     Variable { name: BACKEND, key: Some("sandbox.backend"), doc: "The backend.", example: "native" },
     Variable { name: IMAGE, key: Some("sandbox.image"), doc: "The image.", example: "host" },
+    Variable {
+        name: PULL,
+        key: Some("images.pull"),
+        doc: "When an image is fetched: `missing`, `always` or `never`.",
+        example: "never",
+    },
+    Variable {
+        name: DOCKER_RUNTIME,
+        key: Some("docker.runtime"),
+        doc: "The OCI runtime of Docker.",
+        example: "runsc",
+    },
+    Variable {
+        name: PODMAN_RUNTIME,
+        key: Some("podman.runtime"),
+        doc: "The OCI runtime of Podman.",
+        example: "crun",
+    },
+    Variable {
+        name: "DOCKER_HOST",
+        key: Some("docker.host"),
+        doc: "Where Docker is; also read, as its own client reads them: `DOCKER_CONTEXT`, `DOCKER_CONFIG`, \
+              `DOCKER_CERT_PATH` and `DOCKER_TLS_VERIFY`.",
+        example: "unix:///var/run/docker.sock",
+    },
+    Variable {
+        name: "CONTAINER_HOST",
+        key: Some("podman.host"),
+        doc: "Where Podman is.",
+        example: "unix:///run/podman/podman.sock",
+    },
+    Variable {
+        name: "HTTPS_PROXY",
+        key: None,
+        doc: "The proxy to registries; also `https_proxy`, and `http_proxy` for those without TLS.",
+        example: "http://proxy.example:3128",
+    },
+    Variable {
+        name: "NO_PROXY",
+        key: None,
+        doc: "Hosts that are reached without a proxy; also `no_proxy`.",
+        example: "localhost,.internal",
+    },
+    Variable {
+        name: "REGISTRY_AUTH_FILE",
+        key: None,
+        doc: "A file with logins at registries; asked before those of `docker login` and `podman login`.",
+        example: "/home/ann/auth.json",
+    },
     Variable { name: AGENT, key: Some("agent.preferred"), doc: "The agent.", example: "claude" },
     Variable {
         name: PROFILE,

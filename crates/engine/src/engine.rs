@@ -7,6 +7,7 @@ use agentkernel_model::{BackendName, SandboxName};
 use agentkernel_store::{LockedRecord, SandboxRecord, Store};
 
 use crate::EngineError;
+use crate::building::ImageImporter;
 use crate::forwarder::ForwarderSpawner;
 
 /// The use-cases of agentkernel. Cheap to clone; holds no sandbox in memory: the store and the machine are the truth.
@@ -15,29 +16,31 @@ pub struct Engine {
     pub(crate) inner: Arc<Inner>,
 }
 
+#[derive(Clone)]
 pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) backends: Registry,
     pub(crate) forwarders: Option<Arc<dyn ForwarderSpawner>>,
+    pub(crate) importer: Option<Arc<dyn ImageImporter>>,
 }
 
 impl Engine {
     /// An engine that can't keep published ports of sandboxes open after this process: starting one that has some is
     /// refused. See [`Self::with_forwarders`].
     pub fn open(store: Store, backends: Registry) -> Self {
-        Self { inner: Arc::new(Inner { store, backends, forwarders: None }) }
+        Self { inner: Arc::new(Inner { store, backends, forwarders: None, importer: None }) }
     }
 
     /// The same, with the way to start the process that keeps a sandbox's published ports open.
     pub fn with_forwarders(self, spawner: Arc<dyn ForwarderSpawner>) -> Self {
-        let inner = &self.inner;
-        Self {
-            inner: Arc::new(Inner {
-                store: inner.store.clone(),
-                backends: inner.backends.clone(),
-                forwarders: Some(spawner),
-            }),
-        }
+        let inner = &*self.inner;
+        Self { inner: Arc::new(Inner { forwarders: Some(spawner), ..inner.clone() }) }
+    }
+
+    /// The same, with the way to take built images in for backends that have no engine of their own.
+    pub fn with_importer(self, importer: Arc<dyn ImageImporter>) -> Self {
+        let inner = &*self.inner;
+        Self { inner: Arc::new(Inner { importer: Some(importer), ..inner.clone() }) }
     }
 
     /// The records.

@@ -38,6 +38,55 @@ pub enum EngineError {
         /// One line a backend: why not, and the fix.
         reasons: String,
     },
+    /// An image that isn't here and can't be had.
+    #[error("{why}{because}; {fix}")]
+    NoImage {
+        /// What is missing and why.
+        why: String,
+        /// Why it is that image, where the user didn't name it.
+        because: String,
+        /// What would work instead.
+        fix: String,
+    },
+    /// No engine that could build an image.
+    #[error(
+        "building a Dockerfile for backend {backend:?} needs a container engine, and none is ready:{reasons}\nor name an \
+         image that is built already with --image"
+    )]
+    NoBuilder {
+        /// Who wants the image.
+        backend: String,
+        /// One line an engine: why not, and the fix.
+        reasons: String,
+    },
+    /// The content that a sandbox was made from was removed.
+    #[error(
+        "the image of sandbox {sandbox:?} isn't here any more: {image} ({short}); fetch it with `agentkernel image pull \
+         --backend {backend} {image}`, and if that is another by now, make the sandbox anew"
+    )]
+    ImageGone {
+        /// The sandbox.
+        sandbox: String,
+        /// What the image was called.
+        image: String,
+        /// The beginning of its id.
+        short: String,
+        /// Whose image it was.
+        backend: String,
+        /// What the start failed with.
+        source: Box<EngineError>,
+    },
+    /// A record that can't be read might need an image.
+    #[error(
+        "which images are in use isn't known: sandbox {name:?}: {source}; remove it first with `agentkernel remove \
+         --force {name}`"
+    )]
+    ImagesUnknown {
+        /// The sandbox.
+        name: String,
+        /// Why its record can't be read.
+        source: StoreError,
+    },
     /// A sandbox stays with the backend that made it.
     #[error(
         "sandbox {sandbox:?} was made by backend {recorded:?} and can't be used with {requested:?}; leave out --backend, \
@@ -164,7 +213,11 @@ impl EngineError {
             | Self::Variable { .. }
             | Self::Argument { .. }
             | Self::File { .. } => ErrorKind::Invalid,
-            Self::NoBackendReady { .. } => ErrorKind::Unavailable,
+            Self::NoBackendReady { .. } | Self::NoBuilder { .. } | Self::NoImage { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::ImageGone { .. } => ErrorKind::NotFound,
+            Self::ImagesUnknown { source, .. } => store_kind(source),
             Self::OtherBackend { .. }
             | Self::StillRunning { .. }
             | Self::NotRunning { .. }

@@ -9,6 +9,7 @@ use agentkernel_model::{
     SandboxSpec, TtySize, UserSpec,
 };
 
+use crate::home::set_home;
 use crate::lifecycle::wrong_phase;
 use crate::{Engine, EngineError, SandboxView};
 
@@ -54,7 +55,7 @@ impl ExecPlan {
             add_missing(&mut env, "TERM", "xterm");
         }
         let is_root = user.as_ref().is_none_or(|user| user.user == "root" || user.user == "0");
-        if !is_root {
+        if !is_root && spec.image.is_host() {
             // Root's home is closed to others, and theirs isn't known here; /tmp always exists and can be written.
             for variable in env.iter_mut() {
                 if variable.name.as_bytes() == b"HOME" && variable.value.as_bytes() == b"/root" {
@@ -141,6 +142,8 @@ impl Engine {
     /// Starts a command in a running sandbox.
     pub async fn exec(&self, name: &SandboxName, plan: ExecPlan) -> Result<Execution, EngineError> {
         let (view, guest) = self.guest(name).await?;
-        Ok(guest.exec(&plan.request(&view.spec)?).await?)
+        let mut request = plan.request(&view.spec)?;
+        set_home(&mut request, &view.spec, &*guest).await?;
+        Ok(guest.exec(&request).await?)
     }
 }

@@ -1,6 +1,7 @@
 //! The use-cases: verbs into steps over a backend and the store. Prints nothing and names no backend.
 
 mod agents;
+mod building;
 mod copy;
 mod creation;
 mod engine;
@@ -10,6 +11,8 @@ pub mod extract;
 mod files;
 mod forward;
 pub mod forwarder;
+mod home;
+mod in_use;
 mod lifecycle;
 mod listen;
 mod pack;
@@ -22,11 +25,12 @@ mod toolchains;
 mod view;
 
 pub use agents::{AGENTS, Agent};
+pub use building::ImageImporter;
 pub use copy::{CopyEnd, CopyError, CopyReport, PathEnding};
 pub use engine::Engine;
 pub use error::{EngineError, ErrorKind};
 pub use exec::ExecPlan;
-pub use plan::{PlanError, PlannedSandbox, plan_sandbox};
+pub use plan::{ImageChoice, PlanError, PlanRequest, PlannedSandbox, RunCommand, preview_sandbox};
 pub use recovery::Recovered;
 pub use run::{Run, RunEnding, RunPlan};
 pub use runtime::{Detected, Order, detect, image_of};

@@ -70,7 +70,7 @@ impl Engine {
             Ok(isolation) => Ok(isolation),
             Err(error) => {
                 self.bring_down(locked, &*backend).await;
-                Err(error)
+                Err(self.image_gone(error, locked, &*backend).await)
             }
         }
     }

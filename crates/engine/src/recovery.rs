@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use agentkernel_backend::BoxRecord;
-use agentkernel_model::{Phase, SandboxName};
+use agentkernel_model::{BackendName, Phase, SandboxName};
 use agentkernel_store::{LockedRecord, SandboxRecord};
 use serde::Serialize;
 
@@ -33,11 +33,21 @@ impl Engine {
     /// Recovers all sandboxes that no living process works on. Never touches a locked record; what fails for one
     /// sandbox is noted and doesn't stop the others. An error means that the state folder itself can't be read.
     pub async fn recover(&self) -> Result<Recovered, EngineError> {
+        self.recover_where(|_| true).await
+    }
+
+    /// The same for one backend's sandboxes: a verb that uses one backend doesn't wait for the others.
+    pub async fn recover_backend(&self, name: &BackendName) -> Result<Recovered, EngineError> {
+        self.recover_where(|backend| backend == name).await
+    }
+
+    async fn recover_where(&self, wanted: impl Fn(&BackendName) -> bool) -> Result<Recovered, EngineError> {
         let mut recovered = Recovered::default();
         let mut alive: Vec<SandboxRecord> = Vec::new();
         let mut unread = false;
         for (name, record) in self.inner.store.list()? {
             match record {
+                Ok(record) if !wanted(&record.spec.backend) => {}
                 Ok(record) => {
                     if self.recover_one(&record, &mut recovered).await {
                         alive.push(record);
@@ -51,7 +61,7 @@ impl Engine {
         }
         // A record that can't be read may belong to a live box: nothing is reclaimed that could be its.
         if !unread {
-            self.reclaim(&alive, &mut recovered).await;
+            self.reclaim(&alive, &wanted, &mut recovered).await;
         }
         let swept = self.inner.store.sweep()?;
         recovered.objects.extend(swept.removed.into_iter().map(|name| format!("folder sandboxes/{name}")));
@@ -129,8 +139,13 @@ impl Engine {
         }
     }
 
-    async fn reclaim(&self, alive: &[SandboxRecord], recovered: &mut Recovered) {
-        for (backend, _) in self.inner.backends.iter() {
+    async fn reclaim(
+        &self,
+        alive: &[SandboxRecord],
+        wanted: &impl Fn(&BackendName) -> bool,
+        recovered: &mut Recovered,
+    ) {
+        for (backend, _) in self.inner.backends.iter().filter(|(backend, _)| wanted(backend.name())) {
             let records: Vec<BoxRecord> = alive
                 .iter()
                 .filter(|record| record.spec.backend == *backend.name())

@@ -11,6 +11,7 @@ use agentkernel_store::{Ownership, StoreError};
 use crate::creation::{NewSandbox, named_inside};
 use crate::files::{SourceFile, open_sources, upload};
 use crate::forward::Forwarding;
+use crate::home::set_home;
 use crate::listen::bind;
 use crate::{Engine, EngineError, ExecPlan};
 
@@ -111,7 +112,7 @@ impl Engine {
     async fn run_once(
         &self,
         spec: SandboxSpec,
-        request: ExecRequest,
+        mut request: ExecRequest,
         sources: Vec<SourceFile>,
     ) -> Result<Run, EngineError> {
         let backend = self.backend(&spec.backend)?;
@@ -125,6 +126,7 @@ impl Engine {
                 true => None,
                 false => Some(Forwarding::start(guest.clone(), listening)?),
             };
+            set_home(&mut request, &spec, &*guest).await?;
             Ok::<_, EngineError>((guest.exec(&request).await?, forwarding))
         };
         match started.await {
@@ -146,7 +148,7 @@ impl Engine {
         }
     }
 
-    async fn run_named(&self, new: NewSandbox, request: ExecRequest) -> Result<Run, EngineError> {
+    async fn run_named(&self, new: NewSandbox, mut request: ExecRequest) -> Result<Run, EngineError> {
         let backend = self.backend(&new.spec.backend)?;
         let (name, ephemeral) = (new.name.clone(), new.ephemeral);
         let mut locked = self.make(new).await?;
@@ -156,6 +158,7 @@ impl Engine {
             let owned = if ephemeral { Some(locked.own()?) } else { None };
             let isolation = self.start_locked(&mut locked).await?;
             let guest = backend.connect(&self.box_record(locked.record())).await?;
+            set_home(&mut request, &locked.record().spec, &*guest).await?;
             let execution = guest.exec(&request).await?;
             Ok::<_, EngineError>((owned, isolation, guest, execution))
         };

@@ -19,6 +19,13 @@ pub struct Detected {
     pub because: String,
 }
 
+impl Detected {
+    /// Whether anything at all speaks for it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.runtime != Runtime::Base
+    }
+}
+
 /// What is asked first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Order {
@@ -149,6 +156,11 @@ pub fn detect(command: Option<&[ByteString]>, project_dir: &Path, order: Order) 
         image: DEFAULT_IMAGE,
         because: "nothing known in the command or the folder".to_owned(),
     })
+}
+
+/// The language of a command by its program's name alone; looks into no folder.
+pub(crate) fn detect_command(command: &[ByteString]) -> Option<Detected> {
+    by_command(command)
 }
 
 /// The image of a run-time that was named (`sandbox.runtime`).

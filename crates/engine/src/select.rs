@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use agentkernel_backend::{Backend, BackendError, Probe};
-use agentkernel_model::{BackendName, Capabilities, SandboxName};
+use agentkernel_backend::{Backend, BackendError, OutputStream, Probe, ReadyImage};
+use agentkernel_model::{BackendName, Capabilities, ImageRef, PullPolicy, PullProgress, SandboxName};
 use serde::{Serialize, Serializer};
 
 use crate::{Engine, EngineError};
@@ -93,6 +93,31 @@ impl Engine {
         Err(EngineError::NoBackendReady { reasons })
     }
 
+    /// Fetches an image for one backend, ready or not to make a sandbox.
+    pub async fn pull(
+        &self,
+        name: &BackendName,
+        image: &ImageRef,
+        policy: PullPolicy,
+        progress: &dyn PullProgress,
+    ) -> Result<ReadyImage, EngineError> {
+        let backend = self.select(Some(name)).await?;
+        let images = backend.images().ok_or_else(|| no_images(&*backend, "images"))?;
+        Ok(images.prepare(image, policy, progress).await?)
+    }
+
+    /// An image of a backend's own engine as a `docker save` tar stream.
+    pub async fn export_image(
+        &self,
+        name: &BackendName,
+        image: &ImageRef,
+    ) -> Result<OutputStream, EngineError> {
+        let backend = self.select(Some(name)).await?;
+        let builder =
+            backend.builder().ok_or_else(|| no_images(&*backend, "images of an engine of its own"))?;
+        Ok(builder.export(image).await?)
+    }
+
     /// The backend of an existing sandbox; `requested` may only name the same one.
     pub fn backend_of(
         &self,
@@ -108,6 +133,14 @@ impl Engine {
             }),
             _ => self.backend(&recorded),
         }
+    }
+}
+
+fn no_images(backend: &dyn Backend, what: &str) -> BackendError {
+    BackendError::Unsupported {
+        backend: backend.name().to_string(),
+        what: what.to_owned(),
+        fix: "name another backend".to_owned(),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use agentkernel_model::{
-    BackendName, ByteString, ImageRef, Isolation, Phase, Profile, PublishedPort, SandboxName, SandboxSpec,
+    BackendName, ByteString, ImageId, ImageRef, Isolation, Phase, Profile, PublishedPort, SandboxName,
+    SandboxSpec,
 };
 use agentkernel_store::SandboxRecord;
 use serde::{Serialize, Serializer};
@@ -17,12 +18,15 @@ pub struct SandboxView {
     pub name: SandboxName,
     /// Its id.
     pub id: String,
-    /// As seen on the machine: a recorded `running` whose box has died is `stopped`.
+    /// As seen on the machine: a recorded `running` whose box has died is `stopped`. `status` to those who read it.
+    #[serde(rename = "status")]
     pub phase: Phase,
     /// Who makes it.
     pub backend: BackendName,
     /// What it started from.
     pub image: ImageRef,
+    /// The content that this was; `None` for image `host`.
+    pub image_id: Option<ImageId>,
     /// Where its grants came from.
     pub profile: Profile,
     /// RFC 3339, UTC.
@@ -58,6 +62,7 @@ impl SandboxView {
             phase: record.phase,
             backend: record.spec.backend.clone(),
             image: record.spec.image.clone(),
+            image_id: record.spec.image_id.clone(),
             profile: record.spec.profile,
             created_at: record.created_at,
             ephemeral: record.ephemeral,

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BackendName, BoxPath, EnvVar, ImageRef, Mount, NetworkAccess, Profile, PublishedPort, Resources,
+    BackendName, BoxPath, EnvVar, ImageId, ImageRef, Mount, NetworkAccess, Profile, PublishedPort, Resources,
 };
 
 /// A user inside a box: `root`, `1000`, `1000:1000`, `node:node`. Names are looked up in the box's own `/etc/passwd`.
@@ -86,6 +86,10 @@ pub struct SandboxSpec {
     pub backend: BackendName,
     /// What it starts from.
     pub image: ImageRef,
+    /// Which content `image` named when the sandbox was planned, so that a tag that moves later changes nothing; `None`
+    /// for image `host`, which has no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_id: Option<ImageId>,
     /// Where its grants and default limits came from; also decides capabilities and the seccomp filter.
     pub profile: Profile,
     /// Reach of the network.

@@ -6,10 +6,12 @@ pub use minicbor::bytes::ByteVec;
 pub use minicbor::{Decode, Encode};
 
 mod frame;
+mod gate;
 mod message;
 mod mux;
 
 pub use frame::{Frame, FrameError, HEADER_LENGTH, Kind, MAX_PAYLOAD, Stream};
+pub use gate::{GateError, Setup, ask_setup, needs_setup, say_failed, say_ready, send_setup};
 pub use message::{
     Control, Entry, EntryKind, EnvEntry, Event, Exec, ExecutionEntry, Failure, FailureKind, Hello, MAGIC,
     MAJOR, MINOR, MessageError, ProcessEntry, Request, State, TerminalSize, decode, decode_records, encode,

@@ -25,6 +25,7 @@ pub(crate) fn record(text: &str) -> SandboxRecord {
         spec: SandboxSpec {
             backend: "fake".parse().unwrap(),
             image: ImageRef::host(),
+            image_id: None,
             profile: Profile::Moderate,
             network: NetworkAccess::On,
             read_only_root: false,

@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Signal, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 use crate::process::{Namespaces, clone_into};
 
@@ -33,7 +33,8 @@ pub struct Companion<'a> {
 impl Companion<'_> {
     /// Starts it. A small watcher, in a session of its own and a child of init, is its parent: it waits for whichever
     /// ends first, the program or the accompanied process, and kills the program in the second case. It keeps nothing
-    /// open but what it waits on. Returns when the watcher is on its way; whether the program could be executed shows
+    /// open but what it waits on. Should somebody kill the watcher, the kernel kills the program: none runs unwatched, unless
+    /// it changes its user or executes what has more rights (prctl(2), PR_SET_PDEATHSIG). Returns when the watcher is on its way; whether the program could be executed shows
     /// in its own signs of life.
     pub fn start(&self) -> io::Result<()> {
         let arguments: Vec<*const c_char> = pointers(self.arguments);
@@ -70,7 +71,8 @@ fn watch(
     if rustix::process::setsid().is_err() {
         exit(1);
     }
-    let mut program = || execute(companion, arguments, environment);
+    let watcher = rustix::process::getpid();
+    let mut program = || execute(companion, watcher, arguments, environment);
     #[expect(unsafe_code, reason = "a child that becomes the program")]
     // SAFETY: `execute` is child-safe: system calls only, then execve or _exit.
     let started = unsafe { clone_into(Namespaces::NONE, None, &mut program) };
@@ -88,10 +90,16 @@ fn watch(
 /// Becomes the program.
 fn execute(
     companion: &Companion<'_>,
+    watcher: Pid,
     arguments: &[*const c_char],
     environment: &[*const c_char],
 ) -> Infallible {
     let prepared = (|| {
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // It may have been killed before that was asked for.
+        if rustix::process::getppid() != Some(watcher) {
+            return Err(Errno::SRCH);
+        }
         rustix::stdio::dup2_stdin(companion.input)?;
         rustix::stdio::dup2_stdout(companion.output)?;
         rustix::stdio::dup2_stderr(companion.output)
@@ -165,9 +173,9 @@ mod tests {
     use std::os::fd::AsFd;
     use std::time::Duration;
 
-    #[test]
-    fn it_dies_with_the_process_it_accompanies() {
-        let mut accompanied = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    /// A program that says its process id; the accompanied process; and a pipe that ends with whoever holds it.
+    fn start() -> (OwnedFd, u32, std::process::Child, std::io::PipeReader) {
+        let accompanied = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let pidfd = open_process(accompanied.id()).unwrap().unwrap();
         let (mut reader, writer) = std::io::pipe().unwrap();
         let null = std::fs::File::open("/dev/null").unwrap();
@@ -190,12 +198,30 @@ mod tests {
         }
         let line = String::from_utf8(line).unwrap();
         let pid: u32 = line.strip_suffix(" b").unwrap().parse().unwrap();
-        let program = open_process(pid).unwrap().unwrap();
+        (open_process(pid).unwrap().unwrap(), pid, accompanied, reader)
+    }
+
+    #[test]
+    fn it_dies_with_the_process_it_accompanies() {
+        let (program, _, mut accompanied, mut reader) = start();
         accompanied.kill().unwrap();
         accompanied.wait().unwrap();
         assert!(crate::process::wait_ended(&program, Some(Duration::from_secs(5))).unwrap());
         // Nobody holds the pipe any more: neither the program nor its watcher.
-        assert_eq!(reader.read(&mut byte).unwrap(), 0);
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
         std::io::stdout().flush().unwrap();
+    }
+
+    #[test]
+    fn it_dies_with_its_watcher() {
+        let (program, pid, mut accompanied, mut reader) = start();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let parent = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap();
+        let watcher = open_process(parent.parse().unwrap()).unwrap().unwrap();
+        rustix::process::pidfd_send_signal(&watcher, Signal::KILL).unwrap();
+        assert!(crate::process::wait_ended(&program, Some(Duration::from_secs(5))).unwrap());
+        assert_eq!(reader.read(&mut [0]).unwrap(), 0);
+        accompanied.kill().unwrap();
+        accompanied.wait().unwrap();
     }
 }

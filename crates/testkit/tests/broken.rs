@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentkernel_backend::{
     Backend, BackendError, BoxRecord, EphemeralBox, Execution, ExecutionControl, ExecutionInfo, FileInfo,
-    Guest, LogRead, OutputStream, Probe, ProcessInfo, Reclaimed, TcpStreamInside,
+    Guest, ImageBuilder, Images, LogRead, OutputStream, Probe, ProcessInfo, Reclaimed, TcpStreamInside,
 };
 use agentkernel_model::{
     BackendName, BoxPath, Capabilities, EnvVar, ExecId, ExecRequest, Feature, ImageRef, Isolation, Outcome,
@@ -75,6 +75,14 @@ impl Backend for Broken {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn images(&self) -> Option<&dyn Images> {
+        self.inner.images()
+    }
+
+    fn builder(&self) -> Option<&dyn ImageBuilder> {
+        self.inner.builder()
     }
 
     async fn probe(&self) -> Probe {
@@ -331,8 +339,8 @@ fn ids_are_unique_and_every_feature_is_asked_for() {
     use agentkernel_testkit::conformance::CASES;
     let ids: std::collections::BTreeSet<_> = CASES.iter().map(|case| case.id).collect();
     assert_eq!(ids.len(), CASES.len());
-    // Images come with their own store; ports on the host are the engine's.
-    let beyond = [Feature::HostImage, Feature::OciImages, Feature::PublishedPorts];
+    // The host's system needs no case that others don't; ports on the host are the engine's.
+    let beyond = [Feature::HostImage, Feature::PublishedPorts];
     for feature in Feature::ALL.into_iter().filter(|feature| !beyond.contains(feature)) {
         assert!(CASES.iter().any(|case| case.needs.contains(&feature)), "no case needs {feature}");
     }

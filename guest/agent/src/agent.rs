@@ -7,18 +7,20 @@ use std::sync::Arc;
 use agentkernel_protocol::{ConnectionError, Guest};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::LocalSet;
 
 use crate::children::{self, Children};
 use crate::log::LogFolder;
+use crate::meeting;
 use crate::options::{Options, StartError};
 use crate::table::Table;
-use crate::{raw, service};
+use crate::{own_folder, raw, service};
 
 /// Clients at once.
-const MAX_CONNECTIONS: usize = 256;
+pub(crate) const MAX_CONNECTIONS: usize = 256;
 
 /// What every task of the agent shares.
 pub(crate) struct Agent {
@@ -33,10 +35,16 @@ pub(crate) struct Agent {
 
 /// Serves until there is nothing left to serve.
 pub(crate) fn run(options: &Options) -> Result<(), StartError> {
+    if let Some(socket) = &options.relay {
+        return meeting::relay(socket);
+    }
     let take = |fd: Option<i32>, action| fd.map(raw::inherited).transpose().map_err(StartError::step(action));
     let stream = take(options.stream, "use --stream-fd")?;
     let listener = take(options.listen, "use --listen-fd")?;
-    let log_dir = take(options.log_dir, "use --log-dir-fd")?;
+    let log_dir = match &options.log_dir_path {
+        Some(path) => Some(own_folder::open(path).map_err(StartError::step("use --log-dir"))?),
+        None => take(options.log_dir, "use --log-dir-fd")?,
+    };
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(StartError::step("hide from debuggers"))?;
     let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
@@ -52,7 +60,18 @@ pub(crate) fn run(options: &Options) -> Result<(), StartError> {
         .enable_all()
         .build()
         .map_err(StartError::step("start the event loop"))?;
-    LocalSet::new().block_on(&runtime, serve(agent, stream, listener, options.exit_with_stream))
+    LocalSet::new().block_on(&runtime, async {
+        match &options.meeting {
+            Some(meeting) => {
+                let reaper = tokio::task::spawn_local(children::reap_all(Rc::clone(&agent.children)));
+                tokio::select! {
+                    result = meeting::serve(agent, meeting, options) => result,
+                    failed = reaper => failed.unwrap_or(Ok(())),
+                }
+            }
+            None => serve(agent, stream, listener, options.exit_with_stream).await,
+        }
+    })
 }
 
 async fn serve(
@@ -113,7 +132,10 @@ async fn listen(agent: Rc<Agent>, listener: &OwnedFd) -> Result<(), StartError> 
 }
 
 /// Serves one client to its end.
-async fn connection(agent: Rc<Agent>, stream: UnixStream) -> ConnectionError {
+pub(crate) async fn connection<S>(agent: Rc<Agent>, stream: S) -> ConnectionError
+where
+    S: AsyncRead + AsyncWrite,
+{
     let (guest, driver) = Guest::new(stream, env!("CARGO_PKG_VERSION"));
     let requests = tokio::task::spawn_local(async move {
         while let Ok(accepted) = guest.accept().await {

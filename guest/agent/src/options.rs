@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
 /// What the backend wants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,6 +17,27 @@ pub(crate) struct Options {
     pub(crate) log_dir: Option<RawFd>,
     /// The capabilities that commands may keep; `None` is all that the agent has.
     pub(crate) command_capabilities: Option<u64>,
+    /// Where no descriptor can be handed over: how the host is met, and what is kept once it has sent the set-up.
+    pub(crate) meeting: Option<Meeting>,
+    /// The capabilities that the agent keeps after its set-up; `None` is all that it has.
+    pub(crate) agent_capabilities: Option<u64>,
+    /// The most files that any process may have open.
+    pub(crate) open_files: Option<u64>,
+    /// Where detached commands' logs go; made where it is missing.
+    pub(crate) log_dir_path: Option<PathBuf>,
+    /// Not an agent at all: moves bytes between its standard streams and the socket of the box's agent.
+    pub(crate) relay: Option<PathBuf>,
+}
+
+/// How the host is met where the backend can't hand over a descriptor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Meeting {
+    /// The host puts listening sockets into this folder, which the box can't write; the agent connects to each.
+    Door(PathBuf),
+    /// The agent listens on this path, for processes that the engine puts into the box.
+    Listen(PathBuf),
+    /// Over standard input and output.
+    Stdio,
 }
 
 /// Why the agent can't start.
@@ -36,8 +58,17 @@ pub(crate) enum StartError {
         needs: &'static str,
     },
     /// Nobody could ever talk to it.
-    #[error("agentkernel-agent: give --stream-fd or --listen-fd")]
+    #[error("agentkernel-agent: give --stream-fd, --listen-fd, --door, --listen, --stdio or --relay")]
     NoStream,
+    /// What the host sent could not be done.
+    #[error("agentkernel-agent: could not set up: {reason}")]
+    Setup {
+        /// Why.
+        reason: String,
+    },
+    /// Nobody waits any more for a box of one stream.
+    #[error("agentkernel-agent: the box's owner is gone")]
+    OwnerGone,
     /// A step failed.
     #[error("agentkernel-agent: could not {action}: {source}")]
     Step {
@@ -60,6 +91,18 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Options, StartError> {
     let mut options = Options::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
+        if let Some(known) = path_option(argument) {
+            let needs = "an absolute path";
+            let path = rest.next().map(PathBuf::from).filter(|path| path.is_absolute());
+            let path = path.ok_or(StartError::Value { argument: known, needs })?;
+            match known {
+                "--door" => options.meeting = Some(Meeting::Door(path)),
+                "--listen" => options.meeting = Some(Meeting::Listen(path)),
+                "--relay" => options.relay = Some(path),
+                _ => options.log_dir_path = Some(path),
+            }
+            continue;
+        }
         let mut number = |argument, radix| {
             let text = rest.next().and_then(|value| value.to_str());
             text.and_then(|text| u64::from_str_radix(text, radix).ok()).ok_or(StartError::Value {
@@ -82,16 +125,27 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Options, StartError> {
                 options.log_dir = Some(descriptor(number("--log-dir-fd", 10)?, "--log-dir-fd")?)
             }
             Some("--exit-with-stream") => options.exit_with_stream = true,
+            Some("--stdio") => options.meeting = Some(Meeting::Stdio),
+            Some("--agent-capabilities") => {
+                options.agent_capabilities = Some(number("--agent-capabilities", 16)?);
+            }
+            Some("--open-files") => options.open_files = Some(number("--open-files", 10)?),
             Some("--command-capabilities") => {
                 options.command_capabilities = Some(number("--command-capabilities", 16)?);
             }
             _ => return Err(StartError::Unknown { argument: argument.clone() }),
         }
     }
-    if options.stream.is_none() && options.listen.is_none() {
+    let way_in = options.stream.is_some() || options.listen.is_some() || options.meeting.is_some();
+    if !way_in && options.relay.is_none() {
         return Err(StartError::NoStream);
     }
     Ok(options)
+}
+
+/// The options that take a path.
+fn path_option(argument: &OsString) -> Option<&'static str> {
+    ["--door", "--listen", "--relay", "--log-dir"].into_iter().find(|known| argument == known)
 }
 
 #[cfg(test)]
@@ -112,8 +166,26 @@ mod tests {
             exit_with_stream: true,
             log_dir: Some(5),
             command_capabilities: Some(0xa804_25fb),
+            ..Options::default()
         };
         assert_eq!(parse(&words(line)).unwrap(), expected);
+    }
+
+    #[test]
+    fn meetings_are_read() {
+        let line = "--door /d --log-dir /l --agent-capabilities ff --exit-with-stream --open-files 77";
+        let expected = Options {
+            meeting: Some(Meeting::Door("/d".into())),
+            log_dir_path: Some("/l".into()),
+            agent_capabilities: Some(0xff),
+            open_files: Some(77),
+            exit_with_stream: true,
+            ..Options::default()
+        };
+        assert_eq!(parse(&words(line)).unwrap(), expected);
+        assert_eq!(parse(&words("--stdio")).unwrap().meeting, Some(Meeting::Stdio));
+        assert_eq!(parse(&words("--listen /s")).unwrap().meeting, Some(Meeting::Listen("/s".into())));
+        assert_eq!(parse(&words("--relay /s")).unwrap().relay, Some("/s".into()));
     }
 
     #[test]
@@ -124,6 +196,8 @@ mod tests {
             ("--stream-fd x", "--stream-fd needs a value"),
             ("--stream-fd 1", "from 3 on"),
             ("--stream-fd 3 --command-capabilities zz", "hexadecimal"),
+            ("--door", "--door needs a value"),
+            ("--listen relative", "an absolute path"),
             ("--nope", "unknown argument \"--nope\""),
         ] {
             let message = parse(&words(line)).unwrap_err().to_string();

@@ -142,6 +142,27 @@ pub(crate) fn reset_signals() {
     }
 }
 
+/// Puts this process, and all it will start, under a filter of system calls for good: `program` is a list of struct
+/// sock_filter (linux/filter.h).
+pub(crate) fn install_filter(program: &[u8]) -> Result<(), Errno> {
+    let instruction = |bytes: &[u8]| match *bytes {
+        [code0, code1, jt, jf, k0, k1, k2, k3] => Ok(libc::sock_filter {
+            code: u16::from_ne_bytes([code0, code1]),
+            jt,
+            jf,
+            k: u32::from_ne_bytes([k0, k1, k2, k3]),
+        }),
+        _ => Err(Errno::INVAL),
+    };
+    let mut filter = program.chunks(8).map(instruction).collect::<Result<Vec<_>, Errno>>()?;
+    let length = u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?;
+    let argument = libc::sock_fprog { len: length, filter: filter.as_mut_ptr() };
+    // SAFETY: `argument` points at `filter`, which has the stated length and outlives the call; the kernel copies it.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const argument) };
+    if result == 0 { Ok(()) } else { Err(last_error()) }
+}
+
 /// Sends any signal, real-time ones too, to a process, or to a process group where `pid` is negative.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: kill touches no memory.
@@ -224,6 +245,11 @@ mod tests {
         assert!(list.pointers[2].is_null());
         let script = ScriptList::new(&list);
         assert_eq!(script.pointers.len(), 4);
+    }
+
+    #[test]
+    fn half_an_instruction_is_no_filter() {
+        assert_eq!(install_filter(&[0; 9]), Err(Errno::INVAL));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use agentkernel_sys::netlink::NetlinkError;
+use agentkernel_sys::netlink::nftables::RulesetError;
 
 /// Why a box got no network. Nothing of it is left when this is returned.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,12 @@ pub(crate) enum NetworkError {
         action: &'static str,
         /// What it said.
         source: NetlinkError,
+    },
+    /// The rules could not be installed; those from before are in force.
+    #[error("could not install the sandboxes' nftables rules")]
+    Rules {
+        /// Which, and why.
+        source: RulesetError,
     },
     /// A program could not be run.
     #[error("could not run {}", path.display())]

@@ -4,18 +4,19 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use agentkernel_sys::netlink::{self, BaseChain, LinkAnswer, Protocol, RouteAnswer, Socket};
+use agentkernel_sys::netlink::nftables::{Batch, Family, InterfaceName};
+use agentkernel_sys::netlink::{
+    self, BaseChain, LinkAnswer, NetlinkError, Protocol, Refusal, RouteAnswer, Socket,
+};
+use rustix::io::Errno;
 
+use super::NetworkError;
 use super::forwarding::{self, Ipv6Forwarding};
 use super::install_record::{InstallRecord, RecordPlace};
 use super::range::Range;
-use super::rules::{HOOK_FORWARD, HOOK_INPUT, INTERFACE_PREFIX, MARK, Rules, TABLE};
-use super::{NetworkError, program};
+use super::rules::{self, HOOK_FORWARD, HOOK_INPUT, INTERFACE_PREFIX, MARK, Rules, TABLE};
 
-/// How long `nft` may take; it needs milliseconds.
-const NFT_LIMIT: Duration = Duration::from_secs(20);
 /// An address that stands for the Internet when the kernel is asked for the way there.
 const SOMEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(1, 0, 0, 1));
 /// RT_TABLE_MAIN.
@@ -26,8 +27,6 @@ const UNICAST: u8 = 1;
 /// The rules of this machine.
 #[derive(Debug, Clone)]
 pub(super) struct Firewall {
-    /// The `nft` program.
-    pub(super) nft: PathBuf,
     /// Where records are kept.
     pub(super) folder: PathBuf,
     /// The host's resolver, where boxes ask for it.
@@ -88,7 +87,7 @@ impl Firewall {
         let rules = self.rules(&record, ipv6);
         let expected = record.router_ipv4 == seen.router_ipv4
             && uplink.is_none_or(|uplink| record.uplinks.contains(&uplink.0))
-            && record.script == digest(&rules.script());
+            && record.script == digest(&rules.table().to_string());
         if !expected || content(filter)? != record.content {
             return Ok(None);
         }
@@ -144,16 +143,16 @@ impl Firewall {
         };
         let ipv6 = seen.ipv6 != Ipv6Forwarding::Absent;
         place.write(&record)?;
-        let script = self.rules(&record, ipv6).script();
-        self.run_nft(&script)?;
-        self.open_closed_chains(&record, ipv6, filter)?;
+        let rules = self.rules(&record, ipv6).table();
+        commit(filter, &Batch::new().replace_table(&rules))?;
+        self.open_closed_chains(filter)?;
         for name in &record.guarded_ipv4 {
             forwarding::forward_ipv4(name)?;
         }
         if seen.ipv6 == Ipv6Forwarding::Off {
             forwarding::forward_ipv6()?;
         }
-        record.script = digest(&script);
+        record.script = digest(&rules.to_string());
         record.content = content(filter)?;
         if record.content == 0 {
             return Err(NetworkError::RulesVanished { table: TABLE });
@@ -170,13 +169,9 @@ impl Firewall {
             range: record.range,
             ipv6,
             resolver: self.resolver.or(record.resolver),
-            guarded_ipv4: record.guarded_ipv4.clone(),
+            guarded_ipv4: record.guarded_ipv4.iter().filter_map(|name| InterfaceName::new(name)).collect(),
             guarded_ipv6: record.guarded_ipv6,
         }
-    }
-
-    fn run_nft(&self, script: &str) -> Result<(), NetworkError> {
-        program::run(&self.nft, &["-f", "-"], script.as_bytes(), "install the sandboxes' rules", NFT_LIMIT)
     }
 
     /// Foreign chains that would drop our packets and don't know us yet.
@@ -185,12 +180,7 @@ impl Firewall {
         let mut closed = netlink::base_chains(filter).map_err(NetworkError::kernel(fail))?;
         closed.retain(|chain| {
             let hook = chain.hook == HOOK_FORWARD || (chain.hook == HOOK_INPUT && self.resolver.is_some());
-            // Names go into a script: one that is no plain word is left alone.
-            chain.drops
-                && hook
-                && [1, 2, 10].contains(&chain.family)
-                && is_word(&chain.table)
-                && is_word(&chain.name)
+            chain.drops && hook && Family::from_number(chain.family).is_some()
         });
         let mut unknown = Vec::new();
         for chain in closed {
@@ -201,24 +191,14 @@ impl Firewall {
         Ok(unknown)
     }
 
-    fn open_closed_chains(
-        &self,
-        record: &InstallRecord,
-        ipv6: bool,
-        filter: &mut Socket,
-    ) -> Result<(), NetworkError> {
+    fn open_closed_chains(&self, filter: &mut Socket) -> Result<(), NetworkError> {
         let closed = self.closed_chains(filter)?;
-        match closed.is_empty() {
-            true => Ok(()),
-            false => self.run_nft(&self.rules(record, ipv6).openings(&closed)),
-        }
+        commit(filter, &rules::openings(&closed))
     }
 }
 
-/// Whether `nft` can read it as a name without quotes.
-fn is_word(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+fn commit(filter: &mut Socket, batch: &Batch) -> Result<(), NetworkError> {
+    filter.commit(batch).map_err(|source| NetworkError::Rules { source })
 }
 
 /// Number and name of each interface through which the main table leads to other machines, boxes excepted.
@@ -234,9 +214,8 @@ fn uplinks(links: Vec<LinkAnswer>, routes: &[RouteAnswer]) -> Vec<(u32, String)>
     links
         .into_iter()
         .filter(|link| !link.name.starts_with(INTERFACE_PREFIX) && link.name != "lo" && leads_out(link.index))
-        // The kernel allows quotes and stars in names: what could mean something to `nft` is left out, and so not
-        // forwarded.
-        .filter(|link| link.name.chars().all(|c| c.is_ascii_alphanumeric() || "-_.@".contains(c)))
+        // What no rule could name would not be guarded, so nothing from there is forwarded.
+        .filter(|link| InterfaceName::new(&link.name).is_some())
         .map(|link| (link.index.0, link.name))
         .collect()
 }
@@ -255,12 +234,47 @@ fn digest(value: &(impl Hash + ?Sized)) -> u64 {
     hasher.finish()
 }
 
-/// Whether `nft` is here.
-pub(super) fn find_nft() -> Option<PathBuf> {
-    program::find("nft")
+/// Asks nftables for its state, whereupon the kernel loads it where it is a module; else why not and what mends it.
+pub(super) fn problem() -> Option<String> {
+    let asked =
+        Socket::open(Protocol::Netfilter).and_then(|mut filter| netlink::ruleset_generation(&mut filter));
+    let why = match asked.err()? {
+        NetlinkError::Refused(Refusal { source: Errno::PERM, .. }) => {
+            return Some("root may not change this machine's nftables rules here, as in a container: give it CAP_NET_ADMIN, \
+                         or use `--no-network`"
+                .to_owned());
+        }
+        NetlinkError::Open { source, .. }
+        | NetlinkError::Refused(Refusal { source, .. })
+        | NetlinkError::Transport { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    Some(format!(
+        "the kernel's nftables, which keep a sandbox away from the host, don't answer ({why}): load the module \
+         (`modprobe nf_tables`), use a kernel that has it (CONFIG_NF_TABLES), or use `--no-network`"
+    ))
 }
 
 /// Where root's records are.
 pub(super) fn default_folder() -> &'static Path {
     Path::new("/run/agentkernel")
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::thread::{CapabilitySet, CapabilitySets};
+
+    use super::*;
+
+    #[test]
+    fn without_the_right_the_fix_is_named() {
+        let problem = std::thread::spawn(|| {
+            let none = CapabilitySet::empty();
+            let none = CapabilitySets { effective: none, permitted: none, inheritable: none };
+            rustix::thread::set_capabilities(None, none).unwrap();
+            problem()
+        });
+        let problem = problem.join().unwrap().unwrap();
+        assert!(problem.contains("CAP_NET_ADMIN") && problem.contains("--no-network"), "{problem}");
+    }
 }

@@ -122,17 +122,16 @@ impl NetworkHost {
 }
 
 fn find_veth(resolver: &Resolver, places: Places<'_>) -> Result<Firewall, String> {
-    let nft = firewall::find_nft().ok_or(
-        "the program `nft` is missing, which keeps a sandbox away from the host: install it (`apt install nftables`), \
-         or use `--no-network`",
-    )?;
     let needed = CapabilitySet::NET_ADMIN | CapabilitySet::SYS_ADMIN;
     if !rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(needed)) {
         return Err("root lacks the rights to set up networks here (CAP_NET_ADMIN, CAP_SYS_ADMIN), as in a container: give \
                     it those, or use `--no-network`"
             .to_owned());
     }
-    Ok(Firewall { nft, folder: places.runtime_folder.to_owned(), resolver: resolver.translated_to })
+    if let Some(problem) = firewall::problem() {
+        return Err(problem);
+    }
+    Ok(Firewall { folder: places.runtime_folder.to_owned(), resolver: resolver.translated_to })
 }
 
 fn find_pasta(resolver: &Resolver) -> Result<Pasta, String> {

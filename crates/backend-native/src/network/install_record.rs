@@ -15,7 +15,7 @@ use super::range::Range;
 pub(super) struct InstallRecord {
     /// The boxes' addresses.
     pub(super) range: Range,
-    /// Digest of the rules' script.
+    /// Digest of the rules' text.
     pub(super) script: u64,
     /// Digest of what the kernel then held; 0 while an installation is under way.
     pub(super) content: u64,

@@ -2,7 +2,7 @@
 //! within reach.
 //!
 //! As root a veth pair leads from the box to the host, whose kernel forwards and translates ([`veth`]) under the rules
-//! of one nftables table ([`firewall`], [`rules`]). Without rights `pasta` carries the packets in user space
+//! of one nftables table ([`firewall`], [`rules`]), written by this program itself. Without rights `pasta` carries the packets in user space
 //! ([`pasta`]). In both cases the box's own kernel tables refuse what is never to be reached ([`forbidden`]): as root so
 //! that the loss of the rules alone opens nothing, without rights because nothing else would.
 

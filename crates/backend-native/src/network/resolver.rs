@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
+use agentkernel_sys::netlink::forbidden::is_forbidden;
+
 use super::forbidden;
 
 /// The settings of a box's resolver.
@@ -25,7 +27,7 @@ impl Resolver {
         is_own: impl Fn(IpAddr) -> bool,
     ) -> Result<Self, String> {
         let servers = nameservers(primary);
-        let reachable = |address: &IpAddr| !forbidden::is_forbidden(*address) && !is_own(*address);
+        let reachable = |address: &IpAddr| !is_forbidden(*address) && !is_own(*address);
         let mut direct: Vec<IpAddr> = servers.iter().flatten().copied().filter(reachable).collect();
         let mut translated_to = None;
         let local = servers
@@ -157,7 +159,7 @@ mod tests {
         #[test]
         fn no_file_of_the_host_makes_a_box_ask_a_forbidden_server(text in "(nameserver|search|options|[a-z#;]{0,3}) ?[0-9a-f.:% ]{0,20}\n?{0,4}") {
             if let Ok(resolver) = Resolver::choose(&text, None, |_| false) {
-                prop_assert!(resolver.nameservers.iter().all(|server| !forbidden::is_forbidden(*server)));
+                prop_assert!(resolver.nameservers.iter().all(|server| !is_forbidden(*server)));
             }
         }
     }

@@ -31,6 +31,8 @@ pub(crate) struct Attempt {
     pub(crate) bait: Option<fn(&mut Stage)>,
     /// On a terminal.
     pub(crate) tty: bool,
+    /// Whether it goes for what an image holds, and means nothing on image `host`.
+    pub(crate) image_only: bool,
     /// Whether it may be made on the host itself, where it must get through: the proof that it could.
     pub(crate) control: bool,
 }
@@ -57,6 +59,7 @@ impl Attempt {
             outside: None,
             bait: None,
             tty: false,
+            image_only: false,
             control: false,
         }
     }
@@ -71,6 +74,7 @@ impl Attempt {
             outside: Some(outside),
             bait: None,
             tty: false,
+            image_only: false,
             control: false,
         }
     }
@@ -93,6 +97,17 @@ impl Attempt {
     pub(crate) const fn control(mut self) -> Self {
         self.control = true;
         self
+    }
+
+    pub(crate) const fn of_an_image(mut self) -> Self {
+        self.image_only = true;
+        self
+    }
+
+    /// Whether a box on an image is another box for it: calls and sockets are the same whatever the root is.
+    pub(crate) fn goes_on_images(&self) -> bool {
+        const OTHERWISE: [&str; 5] = ["call_", "socket_", "network_", "bomb_", "cgroup_"];
+        !OTHERWISE.iter().any(|start| self.name.starts_with(start))
     }
 
     pub(crate) const fn on_terminal(mut self) -> Self {

@@ -6,6 +6,7 @@
 
 mod as_user;
 mod attempt;
+mod hostile_image;
 mod inside;
 mod outside;
 mod stage;
@@ -13,7 +14,7 @@ mod table;
 mod trial;
 
 fn main() -> std::process::ExitCode {
-    if let Some(code) = inside::main() {
+    if let Some(code) = inside::main().or_else(hostile_image::main) {
         return code;
     }
     if let Err(error) = stage::put_secret_into_own_environment() {

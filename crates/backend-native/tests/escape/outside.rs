@@ -155,8 +155,16 @@ pub(crate) fn copy_out<'a>(live: &'a Live<'a>) -> Answer<'a> {
 }
 
 pub(crate) fn setuid_program<'a>(live: &'a Live<'a>) -> Answer<'a> {
+    who_it_runs_as(live, "/mnt/shared/setuid")
+}
+
+pub(crate) fn setuid_program_of_an_image<'a>(live: &'a Live<'a>) -> Answer<'a> {
+    who_it_runs_as(live, crate::hostile_image::SETUID)
+}
+
+fn who_it_runs_as<'a>(live: &'a Live<'a>, program: &'static str) -> Answer<'a> {
     Box::pin(async move {
-        let mut request = live.request(&["/mnt/shared/setuid", MARK, "who-am-i"]);
+        let mut request = live.request(&[program, MARK, "who-am-i"]);
         request.user = Some("1000:1000".parse().expect("a user"));
         let done = live.run(&request).await?;
         match String::from_utf8_lossy(&done.stdout).trim() {
@@ -204,6 +212,34 @@ pub(crate) fn hold_terminals<'a>(live: &'a Live<'a>) -> Answer<'a> {
         holder.control.signal(Signal::KILL).await.map_err(|error| error.to_string())?;
         collect(holder).await;
         verdict
+    })
+}
+
+/// Instances of inotify, which the kernel counts per user of the host: what is left to the user who made the box.
+pub(crate) fn hold_watches<'a>(live: &'a Live<'a>) -> Answer<'a> {
+    Box::pin(async move {
+        // Where boxes take from their maker, each user inside may take half: SECURITY.md says so.
+        let attempt = match rustix::process::geteuid().is_root() {
+            true => "hold-watches-as-many",
+            false => "hold-watches",
+        };
+        let mut holder = live
+            .guest
+            .exec(&live.request(&[PROBE, MARK, attempt]))
+            .await
+            .map_err(|error| error.to_string())?;
+        let held = read_until(&mut holder.stdout, "HOLDING").await;
+        let held = String::from_utf8_lossy(&held).into_owned();
+        let host = raw::call(libc::SYS_inotify_init1, [libc::IN_CLOEXEC as usize, 0, 0, 0, 0, 0]);
+        holder.control.signal(Signal::KILL).await.map_err(|error| error.to_string())?;
+        collect(holder).await;
+        match host {
+            Ok(descriptor) => {
+                raw::whatever(libc::SYS_close, [descriptor, 0, 0, 0, 0, 0]);
+                Ok(format!("its maker still has watches: {held}"))
+            }
+            Err(errno) => Err(format!("its maker can't watch files any more: errno {errno}; {held}")),
+        }
     })
 }
 

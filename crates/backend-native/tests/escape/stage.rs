@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv6Addr, TcpListener, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -76,6 +77,9 @@ impl Stage {
         std::fs::write(folder.path().join("readonly/file"), "unchanged")?;
         std::fs::write(folder.path().join("shared/ordinary"), "ordinary")?;
         std::fs::write(folder.path().join("secret"), &secret)?;
+        std::fs::create_dir(folder.path().join("trap"))?;
+        // Whoever gets there may leave a mark.
+        std::fs::set_permissions(folder.path().join("trap"), std::fs::Permissions::from_mode(0o777))?;
         std::os::unix::fs::symlink(folder.path().join("secret"), folder.path().join("shared/absolute-link"))?;
         std::os::unix::fs::symlink("../secret", folder.path().join("shared/relative-link"))?;
         let secret_file = File::open(folder.path().join("secret"))?;
@@ -134,6 +138,11 @@ impl Stage {
         self.folder.path().join("readonly")
     }
 
+    /// A folder, open to all, where nothing must ever turn up.
+    pub(crate) fn trap(&self) -> String {
+        self.folder.path().join("trap").display().to_string()
+    }
+
     /// The text that no box may know.
     pub(crate) fn secret(&self) -> &str {
         &self.secret
@@ -153,6 +162,7 @@ impl Stage {
     pub(crate) fn clues(&self) -> Vec<(ByteString, ByteString)> {
         let mut clues: Vec<(&str, String)> = vec![
             ("ESCAPE_TERCES", self.secret.chars().rev().collect()),
+            ("ESCAPE_TRAP", self.trap()),
             ("ESCAPE_SECRET_PATH", self.secret_path().display().to_string()),
             ("ESCAPE_HOME_BAIT", self.home_bait.display().to_string()),
             ("ESCAPE_PORT", self.port().to_string()),
@@ -185,6 +195,8 @@ impl Stage {
         let kept = std::fs::read(self.read_only().join("file")).is_ok_and(|content| content == b"unchanged");
         let alone = std::fs::read_dir(self.read_only()).is_ok_and(|entries| entries.count() == 1);
         expect(kept && alone, "a folder given read-only was changed");
+        let untouched = std::fs::read_dir(self.trap()).is_ok_and(|entries| entries.count() == 0);
+        expect(untouched, "something was left in a folder of the host");
         expect(same(&self.home_bait), "a file in the host's home was changed");
         expect(self.memory_bait.as_deref().is_none_or(same), "a file in the host's /dev/shm was changed");
         expect(matches!(self.sleeper.try_wait(), Ok(None)), "a process of the host was killed");

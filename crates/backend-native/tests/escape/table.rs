@@ -4,8 +4,8 @@ use agentkernel_model::Feature;
 
 use crate::attempt::{Attempt, DEFAULT, EACH, MOST};
 use crate::inside::{
-    agent, descriptors, devices, files, host_secrets, kernel_calls, mounts, namespaces, privileges,
-    processes, resources, settings, sockets,
+    agent, descriptors, devices, files, host_secrets, image_entries, kernel_calls, mounts, namespaces,
+    privileges, processes, resources, settings, sockets,
 };
 use crate::outside;
 
@@ -122,6 +122,13 @@ pub(crate) fn attempts() -> &'static [Attempt] {
         Attempt::inside("host_system_v_memory", EACH, host_secrets::system_v_memory)
             .control()
             .bait(outside::make_shared_memory),
+        // What an image brings.
+        Attempt::inside("image_links", DEFAULT, image_entries::links).of_an_image(),
+        Attempt::inside("image_places", DEFAULT, image_entries::places).of_an_image(),
+        Attempt::inside("image_writes", DEFAULT, image_entries::writes).of_an_image(),
+        Attempt::outside("image_setuid", DEFAULT, outside::setuid_program_of_an_image)
+            .of_an_image()
+            .needs(&[Feature::OtherUsers]),
         // More than was given.
         Attempt::inside("bomb_fork", EACH, resources::fork_bomb)
             .needs(&[Feature::PidsLimit])
@@ -137,6 +144,7 @@ pub(crate) fn attempts() -> &'static [Attempt] {
             .needs(&[Feature::OpenFilesLimit])
             .then(outside::still_alive),
         Attempt::outside("bomb_terminals", DEFAULT, outside::hold_terminals),
+        Attempt::outside("bomb_watches", DEFAULT, outside::hold_watches),
         Attempt::outside("bomb_log", DEFAULT, outside::flood_log).needs(&[Feature::DetachedCommands]),
     ];
     ATTEMPTS

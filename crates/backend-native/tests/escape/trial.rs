@@ -16,6 +16,7 @@ use libtest_mimic::{Failed, Trial};
 
 use crate::as_user;
 use crate::attempt::{Attempt, Verdict};
+use crate::hostile_image;
 use crate::inside::MARK;
 use crate::stage::Stage;
 use crate::table::attempts;
@@ -74,14 +75,23 @@ impl Live<'_> {
 pub(crate) fn all() -> Vec<Trial> {
     let root = rustix::process::geteuid().is_root();
     let mut trials = Vec::new();
+    let kind = if root { "root" } else { "user" };
     for attempt in attempts() {
-        for profile in attempt.profiles {
+        for profile in attempt.profiles.iter().filter(|_| !attempt.image_only) {
             let name = format!("{profile}::{}", attempt.name);
             if root {
                 trials.extend(as_user::trials(&name, *profile));
             }
-            let kind = if root { "root" } else { "user" };
-            trials.push(Trial::test(format!("{kind}::{name}"), move || run(attempt, *profile)));
+            trials.push(Trial::test(format!("{kind}::{name}"), move || run(attempt, *profile, Root::Host)));
+        }
+        if attempt.goes_on_images() {
+            let name = format!("image::{}", attempt.name);
+            if root {
+                trials.extend(as_user::trials(&name, Profile::Moderate));
+            }
+            trials.push(Trial::test(format!("{kind}::{name}"), move || {
+                run(attempt, Profile::Moderate, Root::HostileImage)
+            }));
         }
         if attempt.control {
             trials.push(Trial::test(format!("control::{}", attempt.name), move || control(attempt)));
@@ -122,7 +132,14 @@ fn explain(name: &str, held_back_by: &str) -> Result<(), Failed> {
     writeln!(std::io::stderr(), "{name}: {held_back_by}").map_err(Failed::from)
 }
 
-fn run(attempt: &'static Attempt, profile: Profile) -> Result<(), Failed> {
+/// What the box starts from.
+#[derive(Clone, Copy)]
+enum Root {
+    Host,
+    HostileImage,
+}
+
+fn run(attempt: &'static Attempt, profile: Profile, root: Root) -> Result<(), Failed> {
     let state = tempfile::Builder::new().prefix("agentkernel-state-").tempdir()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut stage = Stage::new()?;
@@ -130,7 +147,8 @@ fn run(attempt: &'static Attempt, profile: Profile) -> Result<(), Failed> {
         bait(&mut stage);
     }
     let verdict = runtime.block_on(async {
-        let backend = NativeBackend::open(state.path()).map_err(|error| error.to_string())?;
+        let backend = NativeBackend::open(state.path(), hostile_image::settings());
+        let backend = backend.map_err(|error| error.to_string())?;
         if let Probe::NotReady { why, fix } = backend.probe().await {
             return Ok(Err(format!("the native backend is not ready: {why}; {fix}")));
         }
@@ -138,9 +156,18 @@ fn run(attempt: &'static Attempt, profile: Profile) -> Result<(), Failed> {
         if let Some(why) = missing {
             return Ok(Err(why.to_owned()));
         }
-        let spec = spec(profile, &backend, &stage);
+        let mut spec = spec(profile, &backend, &stage);
+        if let Root::HostileImage = root {
+            if !Path::new("/bin/busybox").exists() {
+                return Ok(Err("busybox (Debian package busybox-static) is not installed".to_owned()));
+            }
+            hostile_image::prepare(state.path(), &stage, &mut spec, attempt.image_only)?;
+        }
         in_box(attempt, &backend, &spec, &stage).await.map(Ok)
     });
+    if let Root::HostileImage = root {
+        hostile_image::remove(state.path())?;
+    }
     let mut harm = stage.harm();
     harm.extend(changed_agent(state.path(), stage.folder()).err());
     match verdict {
@@ -175,6 +202,7 @@ fn spec(profile: Profile, backend: &NativeBackend, stage: &Stage) -> SandboxSpec
     let mut spec = SandboxSpec {
         backend: backend.name().clone(),
         image: ImageRef::host(),
+        image_id: None,
         profile,
         network: grants.network,
         read_only_root: grants.read_only,

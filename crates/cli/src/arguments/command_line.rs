@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 
+use super::tip::advise;
 use crate::commands::{self, Command};
 
 const ABOUT: &str = "Run AI coding agents, and anything they execute, in secure isolated sandboxes.";
@@ -32,8 +33,18 @@ pub(crate) struct CommandLine {
 impl CommandLine {
     /// Parses; an error may be the help that was asked for.
     pub(crate) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let line: Vec<OsString> = arguments.collect();
+        // Nearly always the verb comes first, and then no other needs to be known. What is wrong with a line is told with
+        // all of them in sight.
+        let verb = line.get(1).and_then(|word| word.to_str());
+        if let Some(mut tree) = verb.and_then(|verb| commands::with_one(root(), verb))
+            && let Ok(mut matches) = tree.try_get_matches_from_mut(&line)
+            && let Ok(parsed) = Self::from_matches(&mut matches)
+        {
+            return Ok(parsed);
+        }
         let mut tree = commands::augment(root(), true);
-        let mut matches = tree.try_get_matches_from_mut(arguments)?;
+        let mut matches = tree.try_get_matches_from_mut(&line).map_err(|error| advise(error, &line))?;
         Self::from_matches(&mut matches).map_err(|error| error.format(&mut tree))
     }
 
@@ -44,12 +55,18 @@ impl CommandLine {
             commands::GROUP => inner.remove_subcommand().ok_or_else(missing_verb)?,
             _ => (name, std::mem::take(&mut inner)),
         };
+        let innermost = innermost(&inner);
         Ok(Self {
-            state_dir: inner.get_one::<PathBuf>("state_dir").cloned(),
-            verbose: inner.get_flag("verbose"),
+            state_dir: innermost.get_one::<PathBuf>("state_dir").cloned(),
+            verbose: innermost.get_flag("verbose"),
             command: Command::from_matches(&name, &mut inner)?,
         })
     }
+}
+
+/// Below the verb, where that is a group of its own (`image pull`).
+fn innermost(matches: &ArgMatches) -> &ArgMatches {
+    matches.subcommand().map_or(matches, |(_, below)| innermost(below))
 }
 
 fn missing_verb() -> clap::Error {
@@ -116,6 +133,15 @@ mod tests {
             assert!(matches!(parsed.command, Command::List(_)), "{line:?}");
             assert_eq!(parsed.state_dir.as_deref(), Some(std::path::Path::new("/s")), "{line:?}");
         }
+        for line in [
+            &["agentkernel", "image", "list", "--state-dir", "/s"][..],
+            &["agentkernel", "image", "--state-dir", "/s", "ls"],
+            &["agentkernel", "--state-dir", "/s", "image", "list"],
+        ] {
+            let parsed = parse(line).unwrap_or_else(|error| panic!("{line:?}: {error}"));
+            assert!(matches!(parsed.command, Command::Image(_)), "{line:?}");
+            assert_eq!(parsed.state_dir.as_deref(), Some(std::path::Path::new("/s")), "{line:?}");
+        }
     }
 
     #[test]
@@ -127,11 +153,7 @@ mod tests {
             let Command::Run(arguments) = parse(line).unwrap().command else { panic!("{line:?}") };
             assert_eq!(arguments.command, ["python3", "-c", "print(1)", "--memory"].map(OsString::from));
         }
-        for line in [
-            &["agentkernel", "run", "--memry", "1g", "true"][..],
-            &["agentkernel", "run"],
-            &["agentkernel", "nope"],
-        ] {
+        for line in [&["agentkernel", "run", "--memry", "1g", "true"][..], &["agentkernel", "nope"]] {
             assert!(parse(line).is_err(), "{line:?}");
         }
         let Command::Exec(arguments) =

@@ -59,6 +59,14 @@ pub(crate) fn caller_env(flags: &[OsString], environment: &Environment) -> Resul
     parse_env(flags)?.into_iter().map(|flag| resolve(flag, environment)).collect()
 }
 
+/// `NAME=VALUE`; a name alone is refused, since nobody is there whose value it could be.
+pub(crate) fn parse_variable(flag: &std::ffi::OsStr) -> Result<EnvVar, CliError> {
+    match parse_env(&[flag.to_owned()])?.pop() {
+        Some(EnvFlag::Set(variable)) => Ok(variable),
+        _ => Err(CliError::usage(format!("--env {}: give NAME=VALUE", flag.display()))),
+    }
+}
+
 fn resolve(flag: EnvFlag, environment: &Environment) -> Result<EnvVar, CliError> {
     match flag {
         EnvFlag::Set(variable) => Ok(variable),

@@ -3,10 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use agentkernel_config::{CwdMount, EnvFlag, EnvFlagError, Overrides};
+use agentkernel_config::{BuildFlag, CwdMount, EnvFlag, EnvFlagError, Overrides};
 use agentkernel_model::{
-    BackendName, BoxPath, Cpus, ImageRef, Mib, Mount, NetworkAccess, PassEnv, Profile, PublishedPort,
-    UserSpec,
+    BackendName, BoxPath, Cpus, ImageRef, Mib, Mount, NetworkAccess, OpenFiles, PassEnv, Pids, Profile,
+    PublishedPort, PullPolicy, UserSpec,
 };
 
 use super::parse_label;
@@ -15,9 +15,22 @@ use crate::output::CliError;
 /// Everything a sandbox is made of. What isn't given comes from the environment, `agentkernel.toml` and the profile.
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct SandboxFlags {
-    /// Root filesystem: `host` (this machine's own system folders, read-only) or an OCI image
-    #[arg(long, value_name = "IMAGE", help_heading = "Sandbox")]
+    /// Root filesystem: `host` (this machine's own system folders, read-only) or an OCI image, by name, name@digest or
+    /// the beginning of its id [default: chosen by the command and the project]
+    #[arg(long, value_name = "IMAGE", conflicts_with = "build", help_heading = "Sandbox")]
     image: Option<ImageRef>,
+    /// When the image is fetched: missing (the default: a second use touches no network), always or never
+    #[arg(long, value_name = "POLICY", help_heading = "Sandbox")]
+    pull: Option<PullPolicy>,
+    /// Build a Dockerfile with Docker or Podman and use the result: the one named, else that of `[build]` or the folder
+    #[arg(
+        long, value_name = "DOCKERFILE", num_args = 0..=1, require_equals = true, default_missing_value = "",
+        help_heading = "Sandbox"
+    )]
+    build: Option<OsString>,
+    /// Do every step of the build again
+    #[arg(long, help_heading = "Sandbox")]
+    no_cache: bool,
     /// Security profile: permissive, moderate (the default) or restrictive
     #[arg(short, long, value_name = "PROFILE", help_heading = "Sandbox")]
     profile: Option<Profile>,
@@ -31,21 +44,21 @@ pub(crate) struct SandboxFlags {
     #[arg(short, long = "label", value_name = "KEY=VALUE", value_parser = parse_label, help_heading = "Sandbox")]
     labels: Vec<(String, String)>,
 
-    /// Memory: 512m, 2g
+    /// Memory: 512m, 2g (a bare number is MiB)
     #[arg(short, long, value_name = "SIZE", help_heading = "Limits")]
     memory: Option<Mib>,
     /// Processors: 0.5, 2
     #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
     cpus: Option<Cpus>,
-    /// Processes and threads
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
-    pids: Option<u32>,
-    /// Size of what is written to the root filesystem: 512m, 2g
+    /// Processes and threads, at least 3: each command has one beside it, and the sandbox one of its own
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    pids: Option<Pids>,
+    /// Size of what is written to the root filesystem: 512m, 2g (a bare number is MiB)
     #[arg(long, value_name = "SIZE", help_heading = "Limits")]
     disk: Option<Mib>,
-    /// Open files of one process
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..), help_heading = "Limits")]
-    open_files: Option<u32>,
+    /// Open files of one process, at least 32
+    #[arg(long, value_name = "NUMBER", help_heading = "Limits")]
+    open_files: Option<OpenFiles>,
     /// Go on without limits that this machine can't enforce, instead of refusing
     #[arg(long, help_heading = "Limits")]
     allow_unlimited: bool,
@@ -99,10 +112,10 @@ pub(crate) struct SandboxFlags {
     /// Environment variable; NAME alone takes your value, which keeps it out of argument lists; may be repeated
     #[arg(short, long = "env", value_name = "NAME[=VALUE]", help_heading = "Command")]
     env: Vec<OsString>,
-    /// Folder in the sandbox where commands start [default: /workspace]
+    /// Folder in the sandbox where commands start [default: /workspace where something is mounted there, else the image's]
     #[arg(short, long, value_name = "PATH", help_heading = "Command")]
     workdir: Option<BoxPath>,
-    /// User in the sandbox: NAME, UID, NAME:GROUP or UID:GID [default: root]
+    /// User in the sandbox: NAME, UID, NAME:GROUP or UID:GID [default: the image's, else root]
     #[arg(short, long, value_name = "USER", help_heading = "Command")]
     user: Option<UserSpec>,
 }
@@ -113,6 +126,9 @@ impl SandboxFlags {
         Ok(Overrides {
             backend: self.backend.clone(),
             image: self.image.clone(),
+            pull: self.pull,
+            build: self.build.clone().map(build_flag),
+            no_cache: self.no_cache,
             profile: self.profile,
             network: one_of(self.network, self.no_network)
                 .map(|on| if on { NetworkAccess::On } else { NetworkAccess::None }),
@@ -124,9 +140,9 @@ impl SandboxFlags {
             allow_unlimited: self.allow_unlimited.then_some(true),
             memory: self.memory,
             cpus: self.cpus,
-            pids: self.pids,
+            pids: self.pids.map(Pids::get),
             disk: self.disk,
-            open_files: self.open_files,
+            open_files: self.open_files.map(OpenFiles::get),
             env: parse_env(&self.env)?,
             mounts: self.volumes.clone(),
             ports: self.ports.clone(),
@@ -147,6 +163,10 @@ impl SandboxFlags {
         }
         Some(PassEnv::Names(names.split(',').map(str::to_owned).collect()))
     }
+}
+
+fn build_flag(dockerfile: OsString) -> BuildFlag {
+    if dockerfile.is_empty() { BuildFlag::Found } else { BuildFlag::Dockerfile(dockerfile.into()) }
 }
 
 fn one_of(yes: bool, no: bool) -> Option<bool> {
@@ -196,6 +216,9 @@ mod tests {
         assert_eq!(parse(&["--pass-env=A,B"]).pass_env, Some(PassEnv::Names(vec!["A".into(), "B".into()])));
         assert_eq!(parse(&["--no-pass-env"]).pass_env, Some(PassEnv::None));
         assert_eq!(parse(&["--no-read-only"]).read_only, Some(false));
+        assert_eq!(parse(&["--build"]).build, Some(BuildFlag::Found));
+        assert_eq!(parse(&["--build=D.dev"]).build, Some(BuildFlag::Dockerfile("D.dev".into())));
+        assert_eq!(parse(&["--pull", "never"]).pull, Some(PullPolicy::Never));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use agentkernel_engine::ExecPlan;
 use agentkernel_model::{BoxPath, ExecId, SandboxName, UserSpec};
 
 use super::Json;
+use super::missing_command::{Wish, explain};
 use crate::application::Application;
 use crate::arguments::{TerminalFlags, caller_env, terminal_kind};
 use crate::output::{CliError, warn_line};
@@ -51,8 +52,8 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
     match &arguments.id {
         None => shell(&arguments, application).await,
         Some(id) => {
-            let (_, guest) = application.engine().await?.guest(&arguments.name).await?;
-            follow(guest.as_ref(), id).await
+            let (_, guest) = application.engine_of(&arguments.name).await?.guest(&arguments.name).await?;
+            follow(guest.as_ref(), &arguments.name, id).await
         }
     }
 }
@@ -72,14 +73,18 @@ async fn shell(arguments: &Args, application: &Application) -> Result<u8, CliErr
         tty,
         ..ExecPlan::new(["/bin/sh", "-c", SHELL])
     };
-    let execution = application.engine().await?.exec(&arguments.name, plan).await?;
+    let execution = application.engine_of(&arguments.name).await?.exec(&arguments.name, plan).await?;
     let _raw = terminal.raw()?;
     let outcome = conduct(execution, terminal.tty, Sink::Stdout, Sink::Stderr).await?;
     Ok(outcome.exit_code())
 }
 
-async fn follow(guest: &dyn Guest, id: &ExecId) -> Result<u8, CliError> {
-    let LogRead { start, stdout, stderr, state } = guest.logs(id, 0, true).await?;
+async fn follow(guest: &dyn Guest, name: &SandboxName, id: &ExecId) -> Result<u8, CliError> {
+    let log = match guest.logs(id, 0, true).await {
+        Ok(log) => log,
+        Err(error) => return Err(explain(error, Wish::Log, guest, (name, id)).await),
+    };
+    let LogRead { start, stdout, stderr, state } = log;
     if start > 0 {
         warn_line(&format!("agentkernel: the first {start} bytes of its output have been dropped"));
     }

@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use agentkernel_backend::Lifetime;
 use agentkernel_config::AgentName;
-use agentkernel_engine::plan_sandbox;
+use agentkernel_engine::PlanRequest;
 use agentkernel_model::{Access, BoxPath, Mount, SandboxName};
 
 use super::Json;
 use crate::application::Application;
 use crate::arguments::SandboxFlags;
 use crate::output::{CliError, print_json, print_text, warn_line};
+use crate::progress::Progress;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -17,10 +19,12 @@ use crate::output::{CliError, print_json, print_text, warn_line};
 Examples:
   agentkernel create work
   agentkernel create work --dir . --agent claude
-  agentkernel create web --image host -P 8080:80 --memory 1g
+  agentkernel create web --image nginx:1.27 -P 8080:80 --memory 1g
+  agentkernel create app --dir . --build
   agentkernel create work --config examples/agentkernel.toml
 
-Prints the name. The sandbox isn't running yet: agentkernel start NAME. Its backend is remembered.")]
+Prints the name. The sandbox isn't running yet: agentkernel start NAME. Its backend and the content of
+its image are remembered: a tag that moves later changes nothing.")]
 pub(crate) struct Args {
     /// Name: letters, digits, - and _ [default: sandbox.name of the configuration file]
     name: Option<SandboxName>,
@@ -63,9 +67,19 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
     let name = settings.name.clone().ok_or_else(|| {
         CliError::usage("a name is needed: agentkernel create NAME, or sandbox.name in agentkernel.toml")
     })?;
-    let engine = application.engine_at(&settings.state_dir, settings.backend.as_ref()).await?;
+    let engine = application.engine_with(&settings).await?;
     let backend = engine.select(settings.backend.as_ref()).await?;
-    let planned = plan_sandbox(&settings, &environment, backend.as_ref(), None)?;
+    let progress = Progress::new(&environment);
+    let request = PlanRequest {
+        settings: &settings,
+        environment: &environment,
+        backend: backend.as_ref(),
+        lifetime: Lifetime::Persistent,
+        command: None,
+        progress: &progress,
+    };
+    let planned = engine.plan(&request).await?;
+    drop(progress);
     if application.verbose {
         planned.notes.iter().for_each(|note| warn_line(&format!("agentkernel: {note}")));
     }

@@ -27,7 +27,8 @@ Examples:
 
 The sandbox must run: agentkernel start NAME. Standard input is connected where it is a pipe or a
 file; from a terminal only with -i. A detached command outlives this one; see ps, logs, kill and
-attach.
+attach. Where processes that the command leaves behind hold its output, it is passed on until they
+have been silent for half a second; they live on in the sandbox.
 
 Exit codes: the command's own; 124 its --timeout passed; 125 agentkernel itself failed; 126 it
 can't be executed; 127 it was not found; 128+n it died of signal n."
@@ -50,7 +51,7 @@ pub(crate) struct Args {
     /// Start it in the background, with a log, and print its id
     #[arg(short, long, conflicts_with_all = ["interactive", "tty"], help_heading = "Command")]
     detach: bool,
-    /// Size of a detached command's log; the oldest output is dropped
+    /// Size of a detached command's log: 512, 16m, 1g (a bare number is MiB); the oldest output is dropped
     #[arg(long, value_name = "SIZE", default_value = "16m", help_heading = "Command")]
     log_limit: Mib,
     /// Print one JSON document with the outcome and the output, or the id of a detached command
@@ -94,7 +95,7 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
         detached_log_limit: arguments.detach.then(|| arguments.log_limit.bytes()),
         ..ExecPlan::new(arguments.command.iter().cloned().map(ByteString::from))
     };
-    let engine = application.engine().await?;
+    let engine = application.engine_of(&arguments.name).await?;
     if arguments.detach {
         detached(&engine, plan, &arguments).await
     } else {

@@ -33,7 +33,7 @@ impl Json for Args {
 
 /// Runs it.
 pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8, CliError> {
-    let view = application.engine().await?.info(&arguments.name).await?;
+    let view = application.engine_of(&arguments.name).await?.info(&arguments.name).await?;
     if arguments.json {
         print_json(&view)?;
     } else {
@@ -63,7 +63,10 @@ fn lines(view: &SandboxView) -> String {
         "isolation",
         view.isolation.as_ref().map_or_else(|| "not started yet".to_owned(), ToString::to_string),
     );
-    line("image", view.image.to_string());
+    match &view.image_id {
+        Some(id) => line("image", format!("{} {}", view.image, id.short())),
+        None => line("image", view.image.to_string()),
+    }
     line("profile", view.profile.to_string());
     line("created", format!("{} ({} ago)", view.created_at, age_of(&view.created_at)));
     line("network", if spec.network == NetworkAccess::On { "on" } else { "none" }.to_owned());

@@ -37,13 +37,16 @@ pub(crate) async fn run(arguments: Args, _: &Application) -> Result<u8, CliError
     write(&folder.join("config.schema.json"), format!("{schema}\n").as_bytes())?;
     write(&folder.join("man/agentkernel.1"), &man::page(&tree)?)?;
     for command in shown(&tree) {
-        write(&folder.join(format!("man/agentkernel-{}.1", command.get_name())), &man::page(command)?)?;
+        let name = command.get_bin_name().unwrap_or(command.get_name()).replace(' ', "-");
+        write(&folder.join(format!("man/{name}.1")), &man::page(command)?)?;
     }
     Ok(0)
 }
 
-fn shown(tree: &clap::Command) -> impl Iterator<Item = &clap::Command> {
-    tree.get_subcommands().filter(|command| command.get_name() != super::GROUP)
+/// Each verb, and behind a group of verbs those of the group. What is only another way to say a verb is left out.
+fn shown(tree: &clap::Command) -> Vec<&clap::Command> {
+    let verbs = tree.get_subcommands().filter(|command| command.get_name() != super::GROUP);
+    verbs.flat_map(|verb| std::iter::once(verb).chain(verb.get_subcommands())).collect()
 }
 
 fn reference(tree: &clap::Command) -> String {

@@ -1,7 +1,8 @@
 //! `internal-steps`: what each kind of step of a new box costs, for `cargo xtask bench`.
 
+use agentkernel_backend::Lifetime;
 use agentkernel_config::Overrides;
-use agentkernel_engine::plan_sandbox;
+use agentkernel_engine::PlanRequest;
 use agentkernel_model::NetworkAccess;
 
 use super::Json;
@@ -17,11 +18,20 @@ impl Json for Args {}
 /// Runs it.
 pub(crate) async fn run(_: Args, application: &Application) -> Result<u8, CliError> {
     let settings = application.settings(None, Overrides::default())?;
-    let engine = application.engine_at(&settings.state_dir, settings.backend.as_ref()).await?;
+    let engine = application.engine_with(&settings).await?;
     let backend = engine.select(settings.backend.as_ref()).await?;
-    let mut spec = plan_sandbox(&settings, &application.environment, backend.as_ref(), None)?.spec;
+    let request = PlanRequest {
+        settings: &settings,
+        environment: &application.environment,
+        backend: backend.as_ref(),
+        lifetime: Lifetime::Ephemeral,
+        command: None,
+        progress: &(),
+    };
+    let mut spec = engine.plan(&request).await?.spec;
     spec.network = NetworkAccess::None;
-    let costs = agentkernel_backends::step_costs(&settings.state_dir, &spec)
+    let native = application.backend_settings(&settings)?.native;
+    let costs = agentkernel_backends::step_costs(&settings.state_dir, native, &spec)
         .await
         .map_err(agentkernel_engine::EngineError::from)?;
     let rows: Vec<_> = costs

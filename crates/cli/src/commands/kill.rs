@@ -3,6 +3,7 @@
 use agentkernel_model::{ExecId, SandboxName, Signal};
 
 use super::Json;
+use super::missing_command::{Wish, explain};
 use crate::application::Application;
 use crate::output::CliError;
 
@@ -28,7 +29,10 @@ impl Json for Args {}
 
 /// Runs it.
 pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8, CliError> {
-    let (_, guest) = application.engine().await?.guest(&arguments.name).await?;
-    guest.kill(&arguments.id, arguments.signal).await?;
-    Ok(0)
+    let (_, guest) = application.engine_of(&arguments.name).await?.guest(&arguments.name).await?;
+    let (name, id) = (&arguments.name, &arguments.id);
+    match guest.kill(id, arguments.signal).await {
+        Ok(()) => Ok(0),
+        Err(error) => Err(explain(error, Wish::Signal, guest.as_ref(), (name, id)).await),
+    }
 }

@@ -5,6 +5,7 @@ use agentkernel_model::{ByteString, ExecId, SandboxName};
 use serde::Serialize;
 
 use super::Json;
+use super::missing_command::{Wish, explain};
 use crate::application::Application;
 use crate::output::{CliError, print_json, warn_line};
 use crate::session::{KeptStream, Sink, pump_log};
@@ -17,7 +18,8 @@ Examples:
   agentkernel logs work a1b2c3 --follow
   agentkernel logs work a1b2c3 --offset 4096 --json
 
-Without ID: the detached command that was started last. --json prints {id, start, next_offset,
+Without ID: the detached command that was started last. Logs last as long as the sandbox runs: what
+must survive its stop is written to a file, as in exec --detach work sh -c 'make >/root/log 2>&1'. --json prints {id, start, next_offset,
 state, stdout, stderr, truncated}; give next_offset as --offset to read on from there.")]
 pub(crate) struct Args {
     /// Name of the sandbox
@@ -55,13 +57,18 @@ struct Document<'a> {
 
 /// Runs it.
 pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8, CliError> {
-    let (_, guest) = application.engine().await?.guest(&arguments.name).await?;
+    let (_, guest) = application.engine_of(&arguments.name).await?.guest(&arguments.name).await?;
     let id = match &arguments.id {
         Some(id) => id.clone(),
         None => latest(guest.as_ref(), &arguments.name).await?,
     };
-    let LogRead { start, stdout, stderr, state } =
-        guest.logs(&id, arguments.offset, arguments.follow).await?;
+    let log = match guest.logs(&id, arguments.offset, arguments.follow).await {
+        Ok(log) => log,
+        Err(error) => {
+            return Err(explain(error, Wish::Log, guest.as_ref(), (&arguments.name, &id)).await);
+        }
+    };
+    let LogRead { start, stdout, stderr, state } = log;
     if start > arguments.offset && !arguments.json {
         warn_line(&format!(
             "agentkernel: the output from byte {} to {start} has been dropped",

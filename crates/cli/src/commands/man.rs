@@ -10,10 +10,12 @@ use crate::output::{CliError, print_text};
 #[command(after_help = "\
 Examples:
   agentkernel man | man -l -
-  agentkernel man run | man -l -")]
+  agentkernel man run | man -l -
+  agentkernel man image pull | man -l -")]
 pub(crate) struct Args {
     /// The verb; without it the overview
-    verb: Option<String>,
+    #[arg(value_name = "VERB", num_args = 0..=2)]
+    verb: Vec<String>,
 }
 
 impl Json for Args {}
@@ -21,12 +23,12 @@ impl Json for Args {}
 /// Runs it.
 pub(crate) async fn run(arguments: Args, _: &Application) -> Result<u8, CliError> {
     let tree = shown_tree();
-    let command = match &arguments.verb {
-        None => &tree,
-        Some(verb) => tree.find_subcommand(verb).ok_or_else(|| {
+    let mut command = &tree;
+    for verb in &arguments.verb {
+        command = command.find_subcommand(verb).ok_or_else(|| {
             CliError::usage(format!("there is no verb {verb:?}; agentkernel --help lists them"))
-        })?,
-    };
+        })?;
+    }
     print_text(&String::from_utf8_lossy(&page(command)?))?;
     Ok(0)
 }

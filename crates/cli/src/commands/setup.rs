@@ -5,15 +5,18 @@ use std::time::{Duration, Instant};
 
 use agentkernel_backend::Probe;
 use agentkernel_backends::AUTOMATIC_ORDER;
-use agentkernel_config::Overrides;
-use agentkernel_engine::{BackendReport, ExecPlan, RunPlan, plan_sandbox};
+use agentkernel_config::{Overrides, Settings};
+use agentkernel_engine::{ExecPlan, PlanRequest, RunCommand, RunPlan};
 use agentkernel_model::ByteString;
 use serde::Serialize;
 
 use super::Json;
-use super::doctor::{Check, check_lines, missing};
+use super::doctor::{
+    Check, DefaultRun, Status, Survey, Surveyed, check_lines, default_run, missing, pull_command,
+};
 use crate::application::Application;
 use crate::output::{CliError, Colour, Style, Table, describe, print_json, print_text};
+use crate::progress::Progress;
 use crate::session::{KeptStream, Sink, conduct};
 
 /// The arguments.
@@ -25,10 +28,12 @@ Examples:
   agentkernel setup --check --json
 
 Nothing is downloaded and nothing is run as root: what needs root is printed as a command.
-Exit codes: 0 a backend is ready; 1 none is.
---check --json prints {ready, selected, backends: [{name, status, selected, what, why, fix}]}.")]
+Exit codes: 0 agentkernel run COMMAND works with the settings in effect; 1 it would be refused: no
+backend is ready, or the one that is used can't do what the settings ask for.
+--check --json prints {ready, selected, because, why, fix, backends: [{name, status, selected,
+default_run, what, detail, why, fix}]}; default_run is works, refused or null.")]
 pub(crate) struct Args {
-    /// Only say which backends are ready and which would be used; changes nothing
+    /// Only say which backends are ready, which is used, and whether it does what the settings ask for; changes nothing
     #[arg(long)]
     check: bool,
     /// Ask nothing. Setup has no questions that need root, so this never runs anything privileged
@@ -47,74 +52,121 @@ impl Json for Args {
 
 /// One backend.
 #[derive(Serialize)]
-struct Entry {
+struct Entry<'a> {
     name: &'static str,
     status: &'static str,
+    /// Whether sandboxes are made with it where none is named on the command line.
     selected: bool,
+    /// What becomes of a run without flags; null where it can't be told.
+    default_run: Option<&'static str>,
     what: &'static str,
-    why: Option<String>,
-    fix: Option<String>,
+    /// What a backend that is ready says of itself.
+    detail: Option<&'a str>,
+    why: Option<&'a str>,
+    fix: Option<&'a str>,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document<'a> {
+    ready: bool,
+    selected: Option<&'a str>,
+    because: Option<String>,
+    why: Option<&'a str>,
+    fix: Option<&'a str>,
+    backends: &'a [Entry<'a>],
 }
 
 /// Runs it.
 pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8, CliError> {
     let state_dir = application.state_dir()?;
-    let engine = application.engine_without_recovery(&state_dir)?;
-    let reports = engine.backends().await;
-    let entries = entries(&reports);
-    let ready = entries.iter().any(|entry| entry.selected);
+    let settings = application.settings(None, Overrides::default())?;
+    let survey = Survey::make(application, &state_dir, Some(&settings)).await?;
+    let entries = entries(&survey);
+    let verdict = default_run(&survey);
+    let ready = verdict.status == Status::Ok;
     if arguments.json {
-        let selected = entries.iter().find(|entry| entry.selected).map(|entry| entry.name);
-        print_json(&serde_json::json!({ "ready": ready, "selected": selected, "backends": entries }))?;
+        let used = survey.used();
+        print_json(&Document {
+            ready,
+            selected: used.map(|used| used.report.name.as_str()),
+            because: used.map(|_| survey.because()),
+            why: (!ready).then_some(verdict.what.as_str()),
+            fix: verdict.fix.as_deref(),
+            backends: &entries,
+        })?;
         return Ok(u8::from(!ready));
     }
     let style = Style::of(&application.environment);
-    print_text(&render(&entries, style))?;
+    print_text(&render(&entries, &verdict, style))?;
     if arguments.check {
         return Ok(u8::from(!ready));
     }
-    let selected = reports.iter().find(|report| report.selected);
-    prepare(application, &state_dir, selected, style).await
+    prepare(application, &state_dir, &settings, &survey, style).await
 }
 
 /// The order of automatic choice, each with how it stands.
-fn entries(reports: &[BackendReport]) -> Vec<Entry> {
+fn entries(survey: &Survey) -> Vec<Entry<'_>> {
     let of = |candidate: &agentkernel_backends::Candidate| {
-        let report = reports.iter().find(|report| report.name.as_str() == candidate.name);
-        let (status, why, fix) = match report.map(|report| &report.probe) {
-            None => ("not in this build", None, None),
-            Some(Probe::Ready { detail }) => ("ready", Some(detail.clone()), None),
-            Some(Probe::NotReady { why, fix }) => ("not ready", Some(why.clone()), Some(fix.clone())),
+        let found = survey.backends.iter().find(|backend| backend.report.name.as_str() == candidate.name);
+        let mut entry = Entry {
+            name: candidate.name,
+            status: "not in this build",
+            selected: found.is_some_and(|found| found.used),
+            default_run: None,
+            what: candidate.what,
+            detail: None,
+            why: None,
+            fix: None,
         };
-        let selected = report.is_some_and(|report| report.selected);
-        Entry { name: candidate.name, status, selected, what: candidate.what, why, fix }
+        let Some(found) = found else { return entry };
+        match &found.report.probe {
+            Probe::NotReady { why, fix } => {
+                entry.status = "not ready";
+                (entry.why, entry.fix) = (Some(why.as_str()), Some(fix.as_str()));
+            }
+            Probe::Ready { detail } => {
+                entry.status = "ready";
+                entry.detail = Some(detail);
+            }
+        }
+        match &found.default_run {
+            Some(DefaultRun::Refused { why, fix }) => {
+                entry.default_run = Some("refused");
+                (entry.why, entry.fix) = (Some(why.as_str()), Some(fix.as_str()));
+            }
+            Some(DefaultRun::Works { .. }) => entry.default_run = Some("works"),
+            None => {}
+        }
+        entry
     };
     AUTOMATIC_ORDER.iter().map(of).collect()
 }
 
-fn render(entries: &[Entry], style: Style) -> String {
-    let mut table = Table::new(["BACKEND", "STATUS", "WHAT"]);
+fn render(entries: &[Entry<'_>], verdict: &Check, style: Style) -> String {
+    let mut table = Table::new(["BACKEND", "STATUS", "DEFAULT RUN", "WHAT"]);
     for entry in entries {
-        let colour = match entry.status {
-            "ready" => Colour::Green,
-            "not ready" => Colour::Yellow,
+        let colour = match (entry.status, entry.default_run) {
+            ("ready", Some("refused")) | ("not ready", _) => Colour::Yellow,
+            ("ready", _) => Colour::Green,
             _ => Colour::Dim,
         };
         table.row([
             (entry.name.to_owned(), None),
             (entry.status.to_owned(), Some(colour)),
+            (entry.default_run.unwrap_or("-").to_owned(), Some(colour)),
             (entry.what.to_owned(), None),
         ]);
     }
     let mut text = table.render(style);
-    for entry in entries {
-        if let (Some(why), Some(fix)) = (&entry.why, &entry.fix) {
+    for entry in entries.iter().filter(|entry| !entry.selected) {
+        if let (Some(why), Some(fix)) = (entry.why, entry.fix) {
             text.push_str(&format!("{}: {why}\n  fix: {fix}\n", entry.name));
         }
     }
-    match entries.iter().find(|entry| entry.selected) {
-        Some(entry) => text.push_str(&format!("Selected: {}\n", entry.name)),
-        None => text.push_str("Selected: none; run agentkernel doctor\n"),
+    text.push_str(&format!("Default run: {}\n", verdict.what));
+    if let Some(fix) = &verdict.fix {
+        text.push_str(&format!("  fix: {fix}\n"));
     }
     text
 }
@@ -123,13 +175,20 @@ fn render(entries: &[Entry], style: Style) -> String {
 async fn prepare(
     application: &Application,
     state_dir: &Path,
-    selected: Option<&BackendReport>,
+    settings: &Settings,
+    survey: &Survey,
     style: Style,
 ) -> Result<u8, CliError> {
     print_text(&format!("State folder: {}\n", state_dir.display()))?;
-    let mut works = selected.is_some();
-    if works {
-        match trial(application).await {
+    let mut works = survey.used().is_some_and(Surveyed::works);
+    if let Some((used, image)) = survey.used().and_then(|used| Some((used, used.fetches()?))) {
+        print_text(&format!(
+            "Trial sandbox: not made, because image {image} isn't here; the first run fetches it, or fetch it now with: \
+             {}\n",
+            pull_command(&used.report.name, image)
+        ))?;
+    } else if works {
+        match trial(application, settings).await {
             Ok(time) => print_text(&format!("Trial sandbox: works ({} ms)\n", time.as_millis()))?,
             Err(error) => {
                 works = false;
@@ -137,7 +196,7 @@ async fn prepare(
             }
         }
     }
-    let checks: Vec<Check> = selected.map(|report| missing(report).collect()).unwrap_or_default();
+    let checks: Vec<Check> = survey.used().map(|used| missing(&used.report).collect()).unwrap_or_default();
     if !checks.is_empty() {
         print_text(&format!("\nNot possible on this machine yet:\n{}", check_lines(&checks, style)))?;
     }
@@ -148,12 +207,19 @@ async fn prepare(
 }
 
 /// Runs `true` in a sandbox as a user would, with the settings that are in effect here.
-async fn trial(application: &Application) -> Result<Duration, CliError> {
-    let settings = application.settings(None, Overrides::default())?;
-    let engine = application.engine_at(&settings.state_dir, settings.backend.as_ref()).await?;
+async fn trial(application: &Application, settings: &Settings) -> Result<Duration, CliError> {
+    let engine = application.engine_with(settings).await?;
     let backend = engine.select(settings.backend.as_ref()).await?;
     let argv: [ByteString; 1] = ["true".into()];
-    let spec = plan_sandbox(&settings, &application.environment, backend.as_ref(), Some(&argv))?.spec;
+    let request = PlanRequest {
+        settings,
+        environment: &application.environment,
+        backend: backend.as_ref(),
+        lifetime: agentkernel_backend::Lifetime::Ephemeral,
+        command: Some(RunCommand { entrypoint: None, words: &argv }),
+        progress: &Progress::new(&application.environment),
+    };
+    let spec = engine.plan(&request).await?.spec;
     let plan = RunPlan {
         spec,
         command: ExecPlan::new(argv),

@@ -3,8 +3,9 @@
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 
 use super::{
-    agents, attach, completions, cp, create, doctor, exec, info, init, internal_docs, internal_forward,
-    internal_steps, kill, list, logs, man, ps, remove, run, setup, start, stop, version,
+    agents, attach, completions, cp, create, doctor, exec, help, image, images, info, init, internal_docs,
+    internal_forward, internal_steps, internal_unpack, kill, list, logs, man, ps, remove, run, setup, start,
+    stop, version,
 };
 use crate::application::Application;
 use crate::output::CliError;
@@ -97,15 +98,19 @@ verbs! {
     Ps ps Both "ps" &[], "Show the commands and processes of a sandbox";
     Kill kill Both "kill" &[], "Send a signal to a command of a sandbox";
     Cp cp Both "cp" &[], "Copy files to, from and between sandboxes";
+    Image image Flat "image" &[], "Fetch, import, list and remove images";
+    Images images Flat "images" &[], "List images; the same as image list";
     Init init Flat "init" &[], "Write an agentkernel.toml into the current folder";
     Agents agents Flat "agents" &[], "Show which AI coding agents are ready to use";
     Setup setup Flat "setup" &[], "Prepare this machine, or check what is ready";
     Doctor doctor Flat "doctor" &[], "Check this machine and the settings, with the fix for each problem";
     Completions completions Flat "completions" &[], "Print a shell's completion script";
     Man man Flat "man" &[], "Print a manual page";
+    Help help Both "help" &[], "Show the help of a verb";
     Version version Flat "version" &[], "Print the version";
     InternalForward internal_forward Hidden "internal-forward" &[], "Keep a sandbox's published ports open";
     InternalSteps internal_steps Hidden "internal-steps" &[], "Print what the steps of a new sandbox cost";
+    InternalUnpack internal_unpack Hidden "internal-unpack" &[], "Unpack one layer of an image";
     InternalDocs internal_docs Hidden "internal-docs" &[], "Write the reference pages into a folder";
 }
 
@@ -123,6 +128,12 @@ pub(crate) fn augment(root: clap::Command, hidden: bool) -> clap::Command {
         });
     let flat = VERBS.iter().filter(|verb| hidden || verb.place != Place::Hidden);
     root.subcommands(flat.map(Verb::command)).subcommand(group)
+}
+
+/// Adds the verb that is called `name`, or by an alias, alone; `None` where none is.
+pub(crate) fn with_one(root: clap::Command, name: &str) -> Option<clap::Command> {
+    let verb = VERBS.iter().find(|verb| verb.name == name || verb.aliases.contains(&name))?;
+    Some(root.subcommand(verb.command()))
 }
 
 impl Verb {

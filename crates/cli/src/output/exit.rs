@@ -1,6 +1,7 @@
 //! Exit codes and error kinds: derived from the error's variant, here and nowhere else.
 
 use agentkernel_engine::ErrorKind;
+use agentkernel_image::ImageError;
 use agentkernel_model::exit_code as codes;
 
 use super::CliError;
@@ -15,8 +16,12 @@ pub(crate) fn exit_code(error: &CliError) -> u8 {
         CliError::Engine(error) => error.exit_code(),
         CliError::Environment(_)
         | CliError::Config(_)
+        | CliError::Image(_)
         | CliError::NotInThisBuild(_)
         | CliError::Usage { .. }
+        | CliError::NoSuchCommand { .. }
+        | CliError::CommandEnded { .. }
+        | CliError::NoLog { .. }
         | CliError::Io { .. } => codes::OURS,
     }
 }
@@ -25,9 +30,28 @@ pub(crate) fn exit_code(error: &CliError) -> u8 {
 pub(crate) fn kind(error: &CliError) -> ErrorKind {
     match error {
         CliError::Engine(error) => error.kind(),
+        CliError::Image(error) => image_kind(error),
         CliError::Config(_) | CliError::Usage { .. } => ErrorKind::Invalid,
+        CliError::NoSuchCommand { .. } => ErrorKind::NotFound,
+        CliError::CommandEnded { .. } | CliError::NoLog { .. } => ErrorKind::Conflict,
         CliError::NotInThisBuild(_) => ErrorKind::Unsupported,
         CliError::Environment(_) | CliError::OutputClosed | CliError::Io { .. } => ErrorKind::Failed,
+    }
+}
+
+fn image_kind(error: &ImageError) -> ErrorKind {
+    match error {
+        ImageError::Reference { .. }
+        | ImageError::Digest { .. }
+        | ImageError::Ambiguous { .. }
+        | ImageError::Setting { .. }
+        | ImageError::Archive { .. } => ErrorKind::Invalid,
+        ImageError::NotFound { .. } | ImageError::Missing { .. } => ErrorKind::NotFound,
+        ImageError::Unreachable { .. } => ErrorKind::Unavailable,
+        ImageError::InUse { .. } | ImageError::SeveralNames { .. } => ErrorKind::Conflict,
+        ImageError::Platform { .. } | ImageError::Unsupported { .. } => ErrorKind::Unsupported,
+        // What went wrong on the way: the message says it, a program can only try again.
+        _ => ErrorKind::Failed,
     }
 }
 

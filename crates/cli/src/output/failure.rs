@@ -7,12 +7,14 @@ use agentkernel_backend::BackendError;
 use agentkernel_backends::NotInThisBuild;
 use agentkernel_config::{ConfigError, EnvironmentError};
 use agentkernel_engine::EngineError;
+use agentkernel_image::ImageError;
 use agentkernel_model::exit_code as codes;
 use agentkernel_store::StoreError;
 use clap::error::ErrorKind;
 
-use super::{kind, warn_line};
+use super::{kind, print_text, warn_line};
 use crate::session::SessionError;
+use crate::stdio::refuse_closed_output;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +28,9 @@ pub(crate) enum CliError {
     /// The state directory, a backend, a box, or a verb over them.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The image store.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// A backend was named that isn't here.
     #[error(transparent)]
     NotInThisBuild(#[from] NotInThisBuild),
@@ -34,6 +39,34 @@ pub(crate) enum CliError {
     Usage {
         /// What is wrong, and what would do.
         what: String,
+    },
+    /// An id that no command of the sandbox has.
+    #[error("sandbox {sandbox:?} has no command {id:?}; `agentkernel ps {sandbox}` shows those that it has")]
+    NoSuchCommand {
+        /// The sandbox.
+        sandbox: String,
+        /// The id.
+        id: String,
+    },
+    /// A signal for a command that has ended.
+    #[error("command {id:?} of sandbox {sandbox:?} has ended already ({how})")]
+    CommandEnded {
+        /// The sandbox.
+        sandbox: String,
+        /// The command.
+        id: String,
+        /// As `ps` says it.
+        how: String,
+    },
+    /// The log of a command whose output went to its caller.
+    #[error(
+        "command {id:?} of sandbox {sandbox:?} has no log: only those started with `agentkernel exec --detach` have one"
+    )]
+    NoLog {
+        /// The sandbox.
+        sandbox: String,
+        /// The command.
+        id: String,
     },
     /// A step of ours.
     #[error("could not {action}: {source}")]
@@ -105,7 +138,7 @@ pub(crate) fn report(error: &CliError, json: bool) {
     let message = describe(error);
     if json {
         let document = serde_json::json!({ "error": { "kind": kind(error), "message": message } });
-        if writeln!(std::io::stdout(), "{document}").is_ok() {
+        if print_text(&format!("{document}\n")).is_ok() {
             return;
         }
     }
@@ -117,6 +150,10 @@ pub(crate) fn report_usage(error: &clap::Error) -> u8 {
     let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
     let unasked_help = error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
     if !asked_for && !unasked_help && write!(std::io::stderr(), "agentkernel: ").is_err() {
+        return codes::OURS;
+    }
+    if asked_for && let Err(closed) = refuse_closed_output() {
+        warn_line(&format!("agentkernel: error: {closed}"));
         return codes::OURS;
     }
     match error.print() {

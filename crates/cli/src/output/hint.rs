@@ -2,9 +2,13 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use agentkernel_config::Environment;
 use agentkernel_model::{ByteString, exit_code as codes};
+
+/// A command that died of SIGKILL, as a shell shows it.
+const KILLED: u8 = 128 + 9;
 
 /// What was run, and how it was run.
 pub(crate) struct Attempt<'a> {
@@ -16,6 +20,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) toolchains: bool,
     /// Whether the current folder was shown.
     pub(crate) sees_cwd: bool,
+    /// Its `--timeout`.
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// One line, or nothing.
@@ -32,6 +38,18 @@ pub(crate) fn hint(attempt: &Attempt<'_>, environment: &Environment) -> Option<S
             "hint: {} is on this machine: --toolchains shows the tool folders of your home read-only",
             found.display()
         ));
+    }
+    if let (codes::TIMED_OUT, Some(timeout)) = (attempt.exit_code, attempt.timeout) {
+        return Some(format!(
+            "hint: it was killed because its --timeout of {} passed",
+            humantime::format_duration(timeout)
+        ));
+    }
+    if attempt.exit_code == KILLED {
+        return Some(
+            "hint: SIGKILL ended it, which is how a sandbox runs out of memory: --memory gives it more"
+                .to_owned(),
+        );
     }
     if attempt.sees_cwd {
         return None;
@@ -89,7 +107,8 @@ mod tests {
         let environment = environment(dir.path());
         let ask = |argv: &[&str], exit_code, toolchains, sees_cwd| {
             let argv: Vec<ByteString> = argv.iter().map(|text| (*text).into()).collect();
-            hint(&Attempt { argv: &argv, exit_code, toolchains, sees_cwd }, &environment)
+            let timeout = Some(Duration::from_millis(1500));
+            hint(&Attempt { argv: &argv, exit_code, toolchains, sees_cwd, timeout }, &environment)
         };
         assert!(ask(&["cargo", "build"], 127, false, false).unwrap().contains("--toolchains"));
         assert_eq!(ask(&["cargo", "build"], 127, true, false), None);
@@ -97,5 +116,10 @@ mod tests {
         assert_eq!(ask(&["python3", "script.py"], 2, false, true), None);
         assert_eq!(ask(&["python3", "script.py"], 0, false, false), None);
         assert_eq!(ask(&["python3", "other.py"], 2, false, false), None);
+        assert_eq!(
+            ask(&["make"], 124, false, true).unwrap(),
+            "hint: it was killed because its --timeout of 1s 500ms passed"
+        );
+        assert!(ask(&["make"], 137, false, true).unwrap().contains("--memory"));
     }
 }

@@ -5,9 +5,13 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use super::CliError;
+use crate::stdio::refuse_closed_output;
 
 /// Writes to standard output.
 pub(crate) fn print_text(text: &str) -> Result<(), CliError> {
+    if !text.is_empty() {
+        refuse_closed_output().map_err(|source| CliError::io("write the result", source))?;
+    }
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(closed)
 }

@@ -8,6 +8,7 @@ use rustix::fs::OFlags;
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 
+use super::closed::refuse_closed_output;
 use super::route::Route;
 
 /// One output stream of this process.
@@ -27,8 +28,9 @@ enum Way {
 }
 
 impl StandardOutput {
-    /// Standard output.
+    /// Standard output; an error where our caller has closed it.
     pub(crate) fn stdout() -> io::Result<Self> {
+        refuse_closed_output()?;
         Self::of(rustix::stdio::stdout())
     }
 

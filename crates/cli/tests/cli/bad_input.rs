@@ -5,11 +5,20 @@ use std::os::unix::fs::PermissionsExt;
 use crate::lab::{Lab, code, errors, put};
 
 /// Arguments, and what the message must say.
-const REFUSED: [(&[&str], &str); 17] = [
+const REFUSED: [(&[&str], &str); 23] = [
+    (&["run", "-1"], "comes after '--'"),
+    (&["run", "--rm", "true"], "agentkernel's own flags come before the command"),
+    (&["run", "--pids", "2", "true"], "from 3"),
+    (&["run", "--open-files", "16", "true"], "from 32"),
+    (&["help", "nope"], "nope"),
+    (&["help", "run", "echo"], "one verb"),
     (&["run"], "COMMAND"),
     (&["run", "--memry", "1g", "true"], "--memory"),
     (&["run", "--profile", "strict", "true"], "permissive, moderate or restrictive"),
-    (&["run", "--backend", "docker", "true"], "this build has no backend \"docker\": it has native"),
+    (
+        &["run", "--backend", "firecracker", "true"],
+        "this build has no backend \"firecracker\": it has docker, podman, native",
+    ),
     (&["run", "--memory", "lots", "true"], "512m or 2g"),
     (&["run", "--cpus", "0", "true"], "0.01"),
     (&["run", "--timeout", "soon", "true"], "30s"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::lab::Lab;
 
-const VERBS: [&str; 20] = [
+const VERBS: [&str; 31] = [
     "run",
     "create",
     "start",
@@ -18,14 +18,30 @@ const VERBS: [&str; 20] = [
     "ps",
     "kill",
     "cp",
+    "image",
+    "image pull",
+    "image list",
+    "image inspect",
+    "image import",
+    "image export",
+    "image remove",
+    "image prune",
+    "image usage",
+    "images",
     "init",
     "agents",
     "setup",
     "doctor",
     "completions",
     "man",
+    "help",
     "version",
 ];
+
+/// A verb as words, with others around it.
+fn said<'a>(before: &[&'a str], verb: &'a str, after: &[&'a str]) -> Vec<&'a str> {
+    before.iter().copied().chain(verb.split_whitespace()).chain(after.iter().copied()).collect()
+}
 
 #[test]
 fn the_help_of_each_verb_is_as_reviewed() {
@@ -34,11 +50,9 @@ fn the_help_of_each_verb_is_as_reviewed() {
     let update = std::env::var_os("UPDATE_SNAPSHOTS").is_some();
     let mut stale = Vec::new();
     for verb in std::iter::once("").chain(VERBS) {
-        let mut arguments = vec![verb, "--help"];
-        arguments.retain(|argument| !argument.is_empty());
-        let help = lab.ok(&arguments);
-        let file =
-            folder.join(if verb.is_empty() { "agentkernel.txt".to_owned() } else { format!("{verb}.txt") });
+        let help = lab.ok(&said(&[], verb, &["--help"]));
+        let name = if verb.is_empty() { "agentkernel".to_owned() } else { verb.replace(' ', "-") };
+        let file = folder.join(format!("{name}.txt"));
         if update {
             std::fs::write(&file, &help).unwrap();
         } else if std::fs::read_to_string(&file).ok().as_deref() != Some(&help) {
@@ -53,8 +67,13 @@ fn every_verb_is_listed_and_its_help_has_an_example() {
     let lab = Lab::without_sandboxes();
     let overview = lab.ok(&["--help"]);
     for verb in VERBS {
-        assert!(overview.contains(&format!("\n  {verb} ")), "{verb}");
-        let help = lab.ok(&[verb, "--help"]);
+        let name = verb.split(' ').next_back().unwrap();
+        let listed = match verb.split_once(' ') {
+            Some((group, _)) => lab.ok(&[group, "--help"]),
+            None => overview.clone(),
+        };
+        assert!(listed.contains(&format!("\n  {name} ")), "{verb}");
+        let help = lab.ok(&said(&[], verb, &["--help"]));
         assert!(verb == "version" || help.contains(&format!("agentkernel {verb}")), "{verb}");
         assert!(verb == "version" || help.contains("Examples:"), "{verb}");
     }
@@ -75,6 +94,21 @@ fn the_sandbox_verbs_are_the_same_grouped() {
 }
 
 #[test]
+fn help_can_be_said_first() {
+    let lab = Lab::without_sandboxes();
+    for (said, same) in [
+        (&["help"][..], &["--help"][..]),
+        (&["help", "run"], &["run", "--help"]),
+        (&["help", "sandbox", "create"], &["create", "--help"]),
+        (&["help", "image", "pull"], &["image", "pull", "--help"]),
+        (&["sandbox", "help", "create"], &["create", "--help"]),
+    ] {
+        assert_eq!(lab.ok(said), lab.ok(same), "{said:?}");
+    }
+    assert!(lab.ok(&["help", "sandbox"]).contains("create"));
+}
+
+#[test]
 fn completions_and_manual_pages_are_made_for_every_verb() {
     let lab = Lab::without_sandboxes();
     for shell in ["bash", "zsh", "fish"] {
@@ -84,6 +118,6 @@ fn completions_and_manual_pages_are_made_for_every_verb() {
     }
     assert!(lab.ok(&["man"]).contains(".TH agentkernel"));
     for verb in VERBS {
-        assert!(lab.ok(&["man", verb]).contains(".SH NAME"), "{verb}");
+        assert!(lab.ok(&said(&["man"], verb, &[])).contains(".SH NAME"), "{verb}");
     }
 }

@@ -64,29 +64,35 @@ fn list_info_and_ps_have_stable_shapes() {
         (&command["detached"], &command["state"], &command["argv"][0]),
         (&true.into(), &"running".into(), &"sleep".into())
     );
-    assert!(
-        ps["processes"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .any(|process| process["command"].as_str().unwrap().contains("sleep"))
-    );
+    assert!(command["age_ms"].is_u64(), "{command}");
+    let processes = ps["processes"].as_array().unwrap();
+    let sleeping =
+        processes.iter().find(|process| process["command"].as_str().unwrap().contains("sleep")).unwrap();
+    assert!(sleeping["cpu_time_ms"].is_u64() && sleeping["resident_bytes"].is_u64(), "{sleeping}");
+    let info: Value = serde_json::from_str(&lab.ok(&["info", "box", "--json"])).unwrap();
+    assert_eq!((&info["status"], &info["phase"]), (&"running".into(), &Value::Null));
 }
 
 #[test]
 fn setup_check_and_doctor_agree() {
     let Some(lab) = Lab::new("setup --check") else { return };
-    let setup: Value = serde_json::from_str(&lab.ok(&["setup", "--check", "--json"])).unwrap();
+    let output = easy(&lab, &["setup", "--check", "--json"]).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", shown(&output));
+    let setup = document(&output);
     assert_eq!((&setup["ready"], &setup["selected"]), (&true.into(), &"native".into()));
+    assert_eq!(setup["because"], "named by environment AGENTKERNEL_BACKEND");
+    let native = setup["backends"].as_array().unwrap().last().unwrap();
+    assert_eq!((&native["status"], &native["default_run"]), (&"ready".into(), &"works".into()));
     let names: Vec<_> =
         setup["backends"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["hyperlight", "firecracker", "apple", "docker", "podman", "native"]);
-    let doctor = document(&lab.output(["doctor", "--json"]));
+    let doctor = document(&easy(&lab, &["doctor", "--json"]).output().unwrap());
     let checks = doctor["checks"].as_array().unwrap();
     let status =
         |id: &str| checks.iter().find(|check| check["id"] == id).map(|check| check["status"].clone());
     assert_eq!(status("backend.native"), Some("ok".into()));
     assert_eq!(status("settings"), Some("ok".into()));
+    assert_eq!(status("default-run"), Some("ok".into()));
     for check in checks {
         assert_eq!(check["status"] == "ok", check["fix"].is_null(), "{check}");
     }
@@ -95,6 +101,39 @@ fn setup_check_and_doctor_agree() {
         settings.iter().any(|one| one["key"] == "security.profile" && one["origin"] == "default"),
         "{settings:?}"
     );
+}
+
+/// With settings that every machine can honour.
+fn easy(lab: &Lab, arguments: &[&str]) -> std::process::Command {
+    let mut command = lab.command(arguments);
+    command.env("AGENTKERNEL_ALLOW_UNLIMITED", "true").env("AGENTKERNEL_NETWORK", "false");
+    command
+}
+
+#[test]
+fn doctor_and_setup_fail_exactly_where_a_default_run_is_refused() {
+    let Some(lab) = Lab::new("doctor and the default run") else { return };
+    let unlimited = ("AGENTKERNEL_ALLOW_UNLIMITED", "true");
+    for settings in [
+        &[][..],
+        &[unlimited],
+        &[unlimited, ("AGENTKERNEL_NETWORK", "false")],
+        &[("AGENTKERNEL_PROFILE", "restrictive")],
+        &[("AGENTKERNEL_BACKEND", "hyperlight")],
+    ] {
+        let [run, setup, doctor] =
+            [&["run", "true"][..], &["setup", "--check", "--json"], &["doctor", "--json"]]
+                .map(|arguments| lab.command(arguments).envs(settings.iter().copied()).output().unwrap());
+        let works = run.status.success();
+        assert_eq!(code(&setup), i32::from(!works), "{settings:?}: {}{}", shown(&run), shown(&setup));
+        assert_eq!(code(&doctor), i32::from(!works), "{settings:?}: {}{}", shown(&run), shown(&doctor));
+        let said = document(&setup);
+        assert_eq!((said["ready"] == true, said["fix"].is_null()), (works, works), "{said}");
+        let doctor = document(&doctor);
+        let checks = doctor["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["id"] == "default-run").unwrap();
+        assert_eq!((check["status"] == "ok", check["fix"].is_null()), (works, works), "{check}");
+    }
 }
 
 #[test]

@@ -62,6 +62,8 @@ impl Lab {
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("HOME", self.folder.path().join("home"))
             .env("AGENTKERNEL_STATE_DIR", self.state())
+            // Where a Docker or Podman runs it would be chosen; these tests are about native boxes.
+            .env("AGENTKERNEL_BACKEND", "native")
             .current_dir(self.project())
             .stdin(Stdio::null());
         command

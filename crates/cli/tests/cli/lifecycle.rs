@@ -78,7 +78,43 @@ fn a_detached_command_can_be_read_followed_and_killed() {
     lab.ok(&["kill", "-s", "KILL", "box", id]);
     let output = lab.output(["attach", "box", id]);
     assert_eq!(code(&output), 137, "{}", shown(&output));
-    assert_eq!(code(&lab.output(["kill", "box", "nosuchid"])), 125);
+}
+
+#[test]
+fn a_command_that_is_not_there_is_named_with_where_to_look() {
+    let Some(lab) = Lab::new("unknown commands") else { return };
+    lab.sandbox("box");
+    for verb in
+        [&["kill", "box", "nosuchid"][..], &["logs", "box", "nosuchid"], &["attach", "box", "nosuchid"]]
+    {
+        let output = lab.output(verb);
+        assert_eq!(code(&output), 125, "{verb:?}: {}", shown(&output));
+        let message = errors(&output);
+        assert!(
+            message.contains("has no command \"nosuchid\"") && message.contains("agentkernel ps box"),
+            "{verb:?}: {message}"
+        );
+    }
+    let id = lab.ok(&["exec", "--detach", "box", "sh", "-c", "exit 6"]);
+    let id = id.trim();
+    lab.output(["attach", "box", id]);
+    let output = lab.output(["kill", "box", id]);
+    assert!(errors(&output).contains("has ended already (exited 6)"), "{}", errors(&output));
+    let mut joined = lab.command(["exec", "box", "sleep", "300"]).spawn().unwrap();
+    let listed = || serde_json::from_str::<serde_json::Value>(&lab.ok(&["ps", "box", "--json"])).unwrap();
+    let find = |all: &serde_json::Value| {
+        let commands = all["commands"].as_array().unwrap().clone();
+        commands
+            .into_iter()
+            .find(|one| one["detached"] == false)
+            .map(|one| one["id"].as_str().unwrap().to_owned())
+    };
+    wait_until("the sleep to be listed", || find(&listed()).is_some());
+    let id = find(&listed()).unwrap();
+    let output = lab.output(["logs", "box", &id]);
+    assert!(errors(&output).contains("--detach"), "{}", errors(&output));
+    lab.ok(&["kill", "-s", "KILL", "box", &id]);
+    assert_eq!(joined.wait().unwrap().code(), Some(137));
 }
 
 #[test]
@@ -97,6 +133,26 @@ fn files_are_copied_in_out_and_across() {
     let output = lab.output(["cp", "two:/nowhere", "x"]);
     assert_eq!(code(&output), 125);
     assert!(errors(&output).contains("/nowhere") && !lab.project().join("x").exists(), "{}", errors(&output));
+}
+
+#[test]
+fn files_that_the_kernel_makes_up_are_copied_with_what_they_hold() {
+    let Some(lab) = Lab::new("cp of procfs") else { return };
+    lab.sandbox("one");
+    lab.sandbox("two");
+    let read = lab.ok(&["exec", "one", "cat", "/proc/filesystems"]);
+    assert!(read.contains("proc"), "{read}");
+    lab.ok(&["cp", "one:/proc/filesystems", "out"]);
+    assert_eq!(std::fs::read_to_string(lab.project().join("out")).unwrap(), read);
+    lab.ok(&["cp", "one:/proc/filesystems", "two:/workspace/"]);
+    assert_eq!(lab.ok(&["exec", "two", "cat", "/workspace/filesystems"]), read);
+    lab.ok(&["exec", "one", "touch", "/workspace/empty"]);
+    lab.ok(&["cp", "one:/workspace/empty", "empty"]);
+    assert_eq!(std::fs::metadata(lab.project().join("empty")).unwrap().len(), 0);
+    let output = lab.output(["cp", "one:/proc/sys", "folder"]);
+    assert_eq!(code(&output), 125, "{}", shown(&output));
+    assert!(errors(&output).contains("single files"), "{}", errors(&output));
+    assert!(!lab.project().join("folder").exists());
 }
 
 #[test]

@@ -3,7 +3,10 @@
 #![cfg(test)]
 
 mod bad_input;
+mod engines;
 mod help;
+mod image_archive;
+mod images;
 mod json;
 mod lab;
 mod lifecycle;
@@ -11,3 +14,4 @@ mod run;
 mod signals;
 mod streams;
 mod terminal;
+mod weaknesses;

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
-use crate::lab::{EASY, Lab, code, shown};
+use crate::lab::{EASY, Lab, PROGRAM, code, errors, shown};
 
 /// More than any buffer between the two ends.
 const LARGE: usize = 64 * 1024 * 1024;
@@ -96,6 +96,44 @@ fn a_closed_reader_ends_the_command_quietly() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(code(&output), 141, "{}", shown(&output));
     assert!(output.stderr.is_empty(), "{}", shown(&output));
+}
+
+/// The program with a descriptor closed by the shell that starts it.
+fn with_closed(lab: &Lab, redirection: &str, arguments: &[&str]) -> std::process::Output {
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", &format!("exec \"$0\" \"$@\" {redirection}"), PROGRAM]).args(arguments);
+    for (name, value) in lab.command([""; 0]).get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    shell.output().unwrap()
+}
+
+#[test]
+fn closed_standard_output_is_an_error_as_soon_as_something_is_written() {
+    let lab = Lab::without_sandboxes();
+    for arguments in [&["list", "--json"][..], &["--help"], &["version"], &["setup", "--check"]] {
+        let output = with_closed(&lab, ">&-", arguments);
+        assert_eq!(code(&output), 125, "{arguments:?}");
+        assert!(errors(&output).contains("standard output is closed"), "{}", shown(&output));
+    }
+    let output = with_closed(&lab, ">&-", &["info", "nobody", "--json"]);
+    assert!(errors(&output).contains("nobody"), "an error is told anyway: {}", shown(&output));
+    assert_eq!(code(&with_closed(&lab, ">/dev/null", &["list", "--json"])), 0);
+}
+
+#[test]
+fn a_command_whose_output_nobody_can_get_is_ended() {
+    let Some(lab) = Lab::new("closed descriptors") else { return };
+    let run = |redirection, command: &[&str]| {
+        with_closed(&lab, redirection, &[&["run"], &EASY[..], command].concat())
+    };
+    let output = run(">&-", &["yes"]);
+    assert_eq!(code(&output), 125, "{}", shown(&output));
+    assert!(errors(&output).contains("standard output is closed"), "{}", shown(&output));
+    assert_eq!(code(&run(">&-", &["sh", "-c", "exit 3"])), 3, "one that writes nothing misses nothing");
+    assert_eq!(code(&run("2>&-", &["sh", "-c", "echo lost >&2; exit 4"])), 4, "messages may be lost");
+    let output = run("<&-", &["cat"]);
+    assert_eq!((code(&output), output.stdout.len()), (0, 0), "{}", shown(&output));
 }
 
 #[test]

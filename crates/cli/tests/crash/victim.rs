@@ -61,6 +61,7 @@ impl Machine {
             .env("HOME", &self.state)
             .env("AGENTKERNEL_STATE_DIR", &self.state)
             .env("AGENTKERNEL_ALLOW_UNLIMITED", "true")
+            .env("AGENTKERNEL_BACKEND", "native")
             .stdin(Stdio::null());
     }
 

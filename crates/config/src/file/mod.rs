@@ -3,5 +3,7 @@
 mod sections;
 mod values;
 
-pub(crate) use sections::{FileValues, ResourcesSection, SandboxSection, SecuritySection};
+pub(crate) use sections::{
+    BuildSection, EngineSection, FileValues, ResourcesSection, SandboxSection, SecuritySection,
+};
 pub(crate) use values::EnvValue;

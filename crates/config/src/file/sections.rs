@@ -1,10 +1,12 @@
 //! The sections and keys of `agentkernel.toml`. The doc comments here are the text of the schema and of the reference
 //! page, so they are written for users.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use agentkernel_model::{BackendName, BoxPath, Cpus, ImageRef, SandboxName, UserSpec};
+use agentkernel_model::{
+    BackendName, BoxPath, Cpus, ImageRef, OpenFiles, Pids, PullPolicy, SandboxName, UserSpec,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,6 +23,8 @@ use crate::{AgentName, Runtime};
 pub(crate) struct FileValues {
     /// What the sandbox is.
     pub(crate) sandbox: SandboxSection,
+    /// A Dockerfile that Docker or Podman builds; the sandbox starts from the result. Instead of `sandbox.image`.
+    pub(crate) build: Option<BuildSection>,
     /// The AI agent that works in it.
     pub(crate) agent: AgentSection,
     /// Limits. A number given here always beats the profile's.
@@ -29,6 +33,12 @@ pub(crate) struct FileValues {
     pub(crate) network: NetworkSection,
     /// What the sandbox is allowed: a profile, and single grants that beat it.
     pub(crate) security: SecuritySection,
+    /// Where images come from and how many are kept.
+    pub(crate) images: ImagesSection,
+    /// The Docker engine.
+    pub(crate) docker: EngineSection,
+    /// The Podman engine.
+    pub(crate) podman: EngineSection,
     /// Environment variables of every command, `NAME = "value"`.
     pub(crate) env: BTreeMap<String, EnvValue>,
     /// Files or folders of the host that are shown live in the sandbox.
@@ -46,8 +56,7 @@ pub(crate) struct SandboxSection {
     pub(crate) name: Option<SandboxName>,
     /// The backend; chosen automatically where it is not named.
     pub(crate) backend: Option<BackendName>,
-    /// The language that chooses the image where a backend needs one; found from the command and the project files
-    /// where it is not named.
+    /// The language whose image is used; found from the command and the project files where it is not named.
     pub(crate) runtime: Option<Runtime>,
     /// The image: `host` for this machine's own system, or an OCI reference. Beats `runtime`.
     pub(crate) image: Option<ImageRef>,
@@ -55,15 +64,63 @@ pub(crate) struct SandboxSection {
     pub(crate) base_image: Option<ImageRef>,
     /// The older name: one of the runtimes, or an image.
     pub(crate) rootfs: Option<String>,
-    /// Where commands start; an absolute path in the sandbox, by default `/workspace`.
+    /// Where commands start; an absolute path in the sandbox. By default `/workspace` where something is mounted there,
+    /// else what the image says, else `/workspace`.
     pub(crate) workdir: Option<BoxPath>,
-    /// Who runs commands: `NAME`, `UID`, `NAME:GROUP` or `UID:GID`; by default root of the sandbox, who is nobody
-    /// outside.
+    /// Who runs commands: `NAME`, `UID`, `NAME:GROUP` or `UID:GID`; by default whom the image says, else root of the
+    /// sandbox, who is nobody outside.
     pub(crate) user: Option<UserSpec>,
     /// Your own marks, `key = "value"`.
     pub(crate) labels: BTreeMap<String, String>,
     /// The same as the section `[env]`.
     pub(crate) env: BTreeMap<String, EnvValue>,
+}
+
+/// A Dockerfile that Docker or Podman builds; the sandbox starts from the result. Instead of `sandbox.image`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct BuildSection {
+    /// The Dockerfile, by default the first of `Dockerfile`, `dockerfile`, `Dockerfile.dev`, `Dockerfile.development`,
+    /// `Dockerfile.prod` and `Dockerfile.production` that the context has.
+    pub(crate) dockerfile: Option<PathBuf>,
+    /// The folder that is sent to the engine and holds the Dockerfile; by default the Dockerfile's.
+    pub(crate) context: Option<PathBuf>,
+    /// The stage to build; by default the last.
+    pub(crate) target: Option<String>,
+    /// Values of `ARG`, `NAME = "value"`. They can be read from the image: no place for secrets.
+    pub(crate) args: BTreeMap<String, String>,
+    /// Whether every step is done again.
+    pub(crate) no_cache: bool,
+}
+
+/// Where images come from and how many are kept.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct ImagesSection {
+    /// When an image is fetched: `missing` (the default), `always` or `never`.
+    pub(crate) pull: Option<PullPolicy>,
+    /// Mirrors by registry, asked before it in their order: `"docker.io" = ["mirror.example:5000"]`.
+    pub(crate) mirrors: BTreeMap<String, Vec<String>>,
+    /// Registries that are spoken to without TLS: `["localhost:5000"]`.
+    pub(crate) insecure: BTreeSet<String>,
+    /// Files of further certificate authorities of registries, in PEM form.
+    pub(crate) ca: Vec<PathBuf>,
+    /// The most that the image store may hold, in MiB or with a unit; by default as much as the disk has.
+    pub(crate) max_size: Option<SizeValue>,
+}
+
+/// A container engine.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct EngineSection {
+    /// Its address: `unix:///run/user/1000/docker.sock`, `tcp://host:2376`. By default what the engine's own client
+    /// would use.
+    pub(crate) host: Option<String>,
+    /// The OCI runtime that it starts containers with, such as `runsc` (gVisor); it must know one by that name.
+    pub(crate) runtime: Option<String>,
 }
 
 /// The AI agent that works in the sandbox.
@@ -93,10 +150,10 @@ pub(crate) struct ResourcesSection {
     pub(crate) memory: Option<SizeValue>,
     /// What the sandbox may write into its own root filesystem, in MiB or with a unit.
     pub(crate) disk: Option<SizeValue>,
-    /// Processes and threads together.
-    pub(crate) pids: Option<std::num::NonZeroU32>,
-    /// Open files of each process.
-    pub(crate) open_files: Option<std::num::NonZeroU32>,
+    /// Processes and threads together, at least 3: each command has one beside it, and the sandbox one of its own.
+    pub(crate) pids: Option<Pids>,
+    /// Open files of each process, at least 32.
+    pub(crate) open_files: Option<OpenFiles>,
 }
 
 /// Reach of the network.

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use agentkernel_backend::{BackendError, FileKind, Guest};
+use agentkernel_backend::{BackendError, FileKind, Guest, OutputStream};
 use agentkernel_model::BoxPath;
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use super::end::file_name;
 use super::host::{look_at_destination, open_folder, open_source, parent_and_name, source_name};
 use super::placement::{Destination, Placement, SourceKind, place};
 use super::stream::{BlockingReader, BlockingWriter, reading, writing};
-use super::{CopyEnd, CopyError, PathEnding};
+use super::{CopyEnd, CopyError, PathEnding, sizeless};
 use crate::engine::blocking;
 use crate::extract::{Counts, EntryPath, ExtractError, Folder, Limits, Naming, extract};
 use crate::pack::{PackError, Relay, pack};
@@ -82,10 +82,23 @@ impl Engine {
 impl Inside<'_> {
     async fn source_kind(&self) -> Result<SourceKind, EngineError> {
         match self.guest.stat(self.path).await?.kind {
-            FileKind::Directory => Ok(SourceKind::Folder),
+            FileKind::Directory => {
+                sizeless::refuse_folder(self.path)?;
+                Ok(SourceKind::Folder)
+            }
             FileKind::File | FileKind::Symlink => Ok(SourceKind::Single),
             FileKind::Other => Err(CopyError::SourceSpecial { path: self.shown.clone() }.into()),
         }
+    }
+
+    /// The stream of a source of this kind.
+    async fn tar(&self, kind: SourceKind) -> Result<OutputStream, EngineError> {
+        if kind == SourceKind::Single
+            && let Some(stream) = sizeless::tar_of(&*self.guest, self.path).await?
+        {
+            return Ok(stream);
+        }
+        Ok(self.guest.tar_out(self.path).await?)
     }
 
     async fn destination(&self) -> Result<Destination, EngineError> {
@@ -183,7 +196,7 @@ async fn copy_out(from: Inside<'_>, dest: &Path) -> Result<CopyReport, EngineErr
     let room = folder.room().map_err(|source| CopyError::Destination { path: dest.to_owned(), source })?;
     let limits = Limits { content_bytes: room, ..Limits::default() };
     let naming = Naming { top: from.top(), folder: kind == SourceKind::Folder, rename };
-    let (reader, receiving) = reading(from.guest.tar_out(from.path).await?);
+    let (reader, receiving) = reading(from.tar(kind).await?);
     let (result, counts) = blocking(move || {
         let mut counts = Counts::default();
         let result = extract(reader, &naming, limits, &mut folder, &mut counts);
@@ -199,7 +212,7 @@ async fn copy_across(from: Inside<'_>, to: Inside<'_>) -> Result<CopyReport, Eng
     let placement = place((kind, from.ending, &from.shown), (to.destination().await?, to.ending, &to.shown))?;
     let target = to.target(placement, from.top()).await?;
     let naming = Naming { top: from.top(), folder: kind == SourceKind::Folder, rename: target.name };
-    let (reader, receiving) = reading(from.guest.tar_out(from.path).await?);
+    let (reader, receiving) = reading(from.tar(kind).await?);
     let (writer, stream) = writing();
     let relaying = tokio::task::spawn_blocking(move || {
         let mut counts = Counts::default();

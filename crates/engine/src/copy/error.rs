@@ -58,6 +58,32 @@ pub enum CopyError {
         /// As written.
         path: String,
     },
+    /// A folder of procfs or sysfs as the source.
+    #[error(
+        "{path} holds what the kernel makes up when it is read, and can't be copied whole; copy single files of it"
+    )]
+    SourceKernel {
+        /// In the sandbox.
+        path: String,
+    },
+    /// A file that said it was empty and has no end.
+    #[error(
+        "{path} doesn't tell its size and has more than {most_mib} MiB; copy it to a plain file inside first"
+    )]
+    SourceEndless {
+        /// In the sandbox.
+        path: String,
+        /// What is read at most.
+        most_mib: u64,
+    },
+    /// Reading a file in a sandbox failed.
+    #[error("could not read {path} in the sandbox: {source}")]
+    SourceInside {
+        /// In the sandbox.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The folder to copy into isn't there.
     #[error("{path} does not exist; make the folder first")]
     DestinationMissing {
@@ -110,15 +136,19 @@ impl CopyError {
             | Self::Path(_)
             | Self::SourceNotFolder { .. }
             | Self::SourceSpecial { .. }
+            | Self::SourceKernel { .. }
+            | Self::SourceEndless { .. }
             | Self::DestinationNotFolder { .. }
             | Self::DestinationLink { .. } => ErrorKind::Invalid,
             Self::DestinationMissing { .. } => ErrorKind::NotFound,
             Self::Source { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
                 ErrorKind::NotFound
             }
-            Self::Source { .. } | Self::Destination { .. } | Self::Pack { .. } | Self::Extract { .. } => {
-                ErrorKind::Failed
-            }
+            Self::SourceInside { .. }
+            | Self::Source { .. }
+            | Self::Destination { .. }
+            | Self::Pack { .. }
+            | Self::Extract { .. } => ErrorKind::Failed,
         }
     }
 }

@@ -5,6 +5,7 @@ mod end;
 mod error;
 mod host;
 mod placement;
+mod sizeless;
 mod stream;
 
 pub use copying::CopyReport;

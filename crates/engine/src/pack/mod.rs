@@ -8,7 +8,7 @@ mod writer;
 pub(crate) use error::PackError;
 pub(crate) use relay::Relay;
 pub(crate) use walk::{Source, pack};
-pub(crate) use writer::TarWriter;
+pub(crate) use writer::{Attributes, TarWriter};
 
 #[cfg(test)]
 mod tests;

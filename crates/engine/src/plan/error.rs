@@ -36,6 +36,42 @@ pub enum PlanError {
         /// The state folder.
         state: PathBuf,
     },
+    /// Neither the user nor the image names a program.
+    #[error("a command is needed: image {image} names none; give one behind the options")]
+    NothingToRun {
+        /// The image.
+        image: String,
+    },
+    /// A folder without a Dockerfile.
+    #[error(
+        "{folder} has no Dockerfile (none of {names}); name one with --build=FILE or build.dockerfile",
+        folder = folder.display()
+    )]
+    NoDockerfile {
+        /// The folder.
+        folder: PathBuf,
+        /// What was looked for.
+        names: String,
+    },
+    /// The engine is sent the context and sees nothing else.
+    #[error(
+        "{dockerfile} does not lie in the build's context {context}; set build.context to a folder that holds it",
+        dockerfile = dockerfile.display(), context = context.display()
+    )]
+    DockerfileOutside {
+        /// The Dockerfile.
+        dockerfile: PathBuf,
+        /// The context.
+        context: PathBuf,
+    },
+    /// A Dockerfile that can't be read.
+    #[error("could not read {path}: {source}", path = path.display())]
+    Dockerfile {
+        /// The Dockerfile.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// An image of ours that is none.
     #[error(transparent)]
     Image(#[from] agentkernel_model::ImageError),

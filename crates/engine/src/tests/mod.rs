@@ -1,9 +1,11 @@
 //! The engine over the strict fake backend.
 
+mod building;
 mod cancelled;
 mod copying;
 mod files;
 mod forwarding;
+mod images;
 mod lifecycle;
 mod planning;
 mod recovery;
@@ -67,7 +69,7 @@ impl Bench {
     }
 }
 
-fn engine(dir: &tempfile::TempDir, fake: &FakeBackend) -> Engine {
+pub(crate) fn engine(dir: &tempfile::TempDir, fake: &FakeBackend) -> Engine {
     let mut backends = Registry::new();
     backends.add(Arc::new(fake.clone()), true);
     let store = Store::open(&dir.path().join("state")).unwrap().with_patience(Duration::from_secs(20));
@@ -86,6 +88,7 @@ pub(crate) fn spec() -> SandboxSpec {
     SandboxSpec {
         backend: "fake".parse().unwrap(),
         image: ImageRef::host(),
+        image_id: None,
         profile: Profile::Moderate,
         network: NetworkAccess::None,
         read_only_root: false,

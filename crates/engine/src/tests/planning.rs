@@ -2,21 +2,23 @@
 
 use std::path::Path;
 
+use agentkernel_backend::Lifetime;
 use agentkernel_config::{Environment, Overrides, Settings, load};
-use agentkernel_model::{Access, ByteString, Feature, Mount, Profile};
+use agentkernel_model::{Access, Feature, Mount, Profile};
 use agentkernel_testkit::fake::FakeBackend;
 
-use super::var;
-use crate::{EngineError, PlanError, PlannedSandbox, plan_sandbox};
+use super::{engine, var};
+use crate::{EngineError, PlanError, PlanRequest, PlannedSandbox, RunCommand};
 
-struct Caller {
-    dir: tempfile::TempDir,
-    environment: Environment,
+/// Somebody who stands in a project.
+pub(super) struct Caller {
+    pub(super) dir: tempfile::TempDir,
+    pub(super) environment: Environment,
 }
 
 impl Caller {
     /// Home with a project in it and the state below the home, as an ordinary user has it.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().canonicalize().unwrap().join("home");
         std::fs::create_dir_all(home.join("project")).unwrap();
@@ -38,15 +40,33 @@ impl Caller {
         self.environment.home.as_deref().unwrap()
     }
 
-    fn settings(&self, profile: Profile) -> Settings {
+    pub(super) fn settings(&self, profile: Profile) -> Settings {
         let overrides = Overrides { profile: Some(profile), ..Overrides::default() };
         let mut settings = load(&self.environment, None, overrides).unwrap();
         settings.state_dir = self.home().join(".local/share/agentkernel");
         settings
     }
 
-    fn plan(&self, settings: &Settings) -> Result<PlannedSandbox, EngineError> {
-        plan_sandbox(settings, &self.environment, &host_only(), None)
+    async fn plan(&self, settings: &Settings) -> Result<PlannedSandbox, EngineError> {
+        self.plan_with(settings, &host_only(), None).await
+    }
+
+    /// The plan for `fake`, of a `run` where there is a command.
+    pub(super) async fn plan_with(
+        &self,
+        settings: &Settings,
+        fake: &FakeBackend,
+        command: Option<RunCommand<'_>>,
+    ) -> Result<PlannedSandbox, EngineError> {
+        let request = PlanRequest {
+            settings,
+            environment: &self.environment,
+            backend: fake,
+            lifetime: if command.is_some() { Lifetime::Ephemeral } else { Lifetime::Persistent },
+            command,
+            progress: &(),
+        };
+        engine(&self.dir, fake).plan(&request).await
     }
 }
 
@@ -63,11 +83,11 @@ fn value(planned: &PlannedSandbox, name: &str) -> Option<String> {
     found.map(|variable| variable.value.to_lossy())
 }
 
-#[test]
-fn profiles_become_mounts_and_variables() {
+#[tokio::test]
+async fn profiles_become_mounts_and_variables() {
     let caller = Caller::new();
     let home = caller.home();
-    let permissive = caller.plan(&caller.settings(Profile::Permissive)).unwrap();
+    let permissive = caller.plan(&caller.settings(Profile::Permissive)).await.unwrap();
     assert_eq!(
         permissive.spec.mounts,
         [
@@ -84,7 +104,7 @@ fn profiles_become_mounts_and_variables() {
     assert_eq!(value(&permissive, "HOME").unwrap(), "/home/user");
     assert_eq!(value(&permissive, "EDITOR").unwrap(), "vi");
     for profile in [Profile::Moderate, Profile::Restrictive] {
-        let planned = caller.plan(&caller.settings(profile)).unwrap();
+        let planned = caller.plan(&caller.settings(profile)).await.unwrap();
         assert_eq!(planned.spec.mounts, []);
         assert_eq!(value(&planned, "HOME").unwrap(), "/root");
         assert_eq!(value(&planned, "EDITOR"), None);
@@ -97,8 +117,8 @@ fn profiles_become_mounts_and_variables() {
     }
 }
 
-#[test]
-fn what_the_user_names_wins() {
+#[tokio::test]
+async fn what_the_user_names_wins() {
     let caller = Caller::new();
     let mut settings = caller.settings(Profile::Permissive);
     settings.name = Some("box".parse().unwrap());
@@ -106,7 +126,7 @@ fn what_the_user_names_wins() {
     let other = caller.dir.path().canonicalize().unwrap();
     std::fs::create_dir(other.join("other")).unwrap();
     settings.mounts = vec![mount(&other.join("other"), "/workspace", Access::ReadOnly)];
-    let planned = caller.plan(&settings).unwrap();
+    let planned = caller.plan(&settings).await.unwrap();
     assert_eq!(value(&planned, "PATH").unwrap(), "/mine");
     assert_eq!(value(&planned, "AGENTKERNEL_SANDBOX").unwrap(), "box");
     assert_eq!(planned.spec.hostname, "box");
@@ -119,8 +139,8 @@ fn what_the_user_names_wins() {
     assert_eq!(workspaces, [&settings.mounts[0]]);
 }
 
-#[test]
-fn the_state_folder_is_never_shown() {
+#[tokio::test]
+async fn the_state_folder_is_never_shown() {
     let caller = Caller::new();
     let state = caller.home().join(".local/share/agentkernel");
     std::fs::create_dir(state.join("sandboxes")).unwrap();
@@ -134,13 +154,13 @@ fn the_state_folder_is_never_shown() {
     ] {
         let mut settings = caller.settings(Profile::Moderate);
         settings.mounts = vec![mount(&source, "/data", access)];
-        let error = caller.plan(&settings).err().unwrap();
+        let error = caller.plan(&settings).await.err().unwrap();
         assert!(matches!(error, EngineError::Plan(PlanError::StateExposed { .. })), "{source:?}: {error}");
         assert!(error.to_string().contains("--state-dir"), "{error}");
     }
     let mut settings = caller.settings(Profile::Moderate);
     settings.mounts = vec![mount(Path::new("/"), "/host", Access::ReadOnly)];
-    let planned = caller.plan(&settings).unwrap();
+    let planned = caller.plan(&settings).await.unwrap();
     let hidden = Path::new("/host").join(state.strip_prefix("/").unwrap());
     assert_eq!(
         planned.spec.mounts[1],
@@ -148,34 +168,16 @@ fn the_state_folder_is_never_shown() {
     );
 }
 
-#[test]
-fn mounts_that_cant_be_are_errors() {
+#[tokio::test]
+async fn mounts_that_cant_be_are_errors() {
     let caller = Caller::new();
     let mut settings = caller.settings(Profile::Moderate);
     settings.mounts = vec![mount(Path::new("/nope"), "/data", Access::ReadOnly)];
-    let error = caller.plan(&settings).err().unwrap();
+    let error = caller.plan(&settings).await.err().unwrap();
     assert!(error.to_string().starts_with("/nope can't be shown in the sandbox"), "{error}");
     let project = caller.environment.cwd.clone();
     settings.mounts =
         vec![mount(&project, "/data", Access::ReadOnly), mount(&project, "/data", Access::ReadWrite)];
-    let error = caller.plan(&settings).err().unwrap();
+    let error = caller.plan(&settings).await.err().unwrap();
     assert!(error.to_string().contains("/data is given twice"), "{error}");
-}
-
-#[test]
-fn the_image_is_named_or_the_hosts_or_that_of_the_runtime() {
-    let caller = Caller::new();
-    let mut settings = caller.settings(Profile::Moderate);
-    let command = [ByteString::from("python3")];
-    let plan = |settings: &Settings, backend: &FakeBackend| {
-        plan_sandbox(settings, &caller.environment, backend, Some(&command)).unwrap()
-    };
-    let host = plan(&settings, &host_only());
-    assert!(host.spec.image.is_host());
-    assert_eq!(host.notes[0], "runtime python (command python3)");
-    assert!(host.notes[1].contains("image host (backend fake"), "{:?}", host.notes);
-    let oci = plan(&settings, &FakeBackend::new());
-    assert_eq!(oci.spec.image.as_str(), "python:3.12-alpine");
-    settings.image = Some("node:22".parse().unwrap());
-    assert_eq!(plan(&settings, &host_only()).spec.image.as_str(), "node:22");
 }

@@ -74,15 +74,6 @@ impl Cgroup {
         Some(folder.directory.as_fd())
     }
 
-    /// The v1 folders, for a process that enters by itself ([`crate::steps::Step::EnterCgroups`]): one that is moved by
-    /// another waits for an RCU grace period first, some 10 ms on an idle machine.
-    pub fn entry_folders(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        self.folders
-            .iter()
-            .filter(|folder| folder.version == Version::One)
-            .map(|folder| folder.directory.as_fd())
-    }
-
     /// Moves a process into it, in all hierarchies. The process should be waiting, since until now it ran without
     /// limits.
     pub fn add(&self, process: Pid) -> Result<(), CgroupError> {

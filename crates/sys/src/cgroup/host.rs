@@ -1,7 +1,7 @@
 //! What this machine can limit, and the groups that exist on it.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::Mode;
@@ -15,6 +15,8 @@ use super::{CgroupError, CgroupLimits, Resource};
 /// The folder that holds our groups in each hierarchy.
 const PARENT: &str = "agentkernel";
 const LONGEST_NAME: usize = 128;
+/// More than most machines' list of mounts.
+const ROOM: usize = 16 * 1024;
 
 /// The control groups of this machine, as this process may use them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +28,15 @@ pub struct CgroupHost {
 impl CgroupHost {
     /// Looks at the mounts and at where this process is; changes nothing. Takes a fraction of a millisecond.
     pub fn detect() -> Self {
-        let read = |file| fs::read(file).unwrap_or_default();
+        // With room for all of it: files of /proc don't tell their length, and each read makes the list anew.
+        let read = |file| {
+            let mut bytes = Vec::with_capacity(ROOM);
+            // What can't be read says nothing of any group.
+            match fs::File::open(file).and_then(|mut file| file.read_to_end(&mut bytes)) {
+                Ok(_) => bytes,
+                Err(_) => Vec::new(),
+            }
+        };
         Self::from_parts(&read("/proc/self/mountinfo"), &read("/proc/self/cgroup"), &place::may_write)
     }
 
@@ -84,6 +94,14 @@ impl CgroupHost {
     /// # Errors
     /// [`CgroupError::CannotLimit`] before anything is changed; after any other error nothing is left behind.
     pub fn create(&self, name: &str, limits: &CgroupLimits) -> Result<Cgroup, CgroupError> {
+        let mut group = self.begin(name, limits)?;
+        self.complete(&mut group, name, limits)?;
+        Ok(group)
+    }
+
+    /// What of it a child has to be born into: the group of version 2, its limits in force. The rest is made by
+    /// [`Self::complete`], while a child that will enter it by itself waits.
+    pub fn begin(&self, name: &str, limits: &CgroupLimits) -> Result<Cgroup, CgroupError> {
         check_name(name)?;
         for controller in limits.controllers() {
             if let Some(missing) = self.missing(controller) {
@@ -91,17 +109,43 @@ impl CgroupHost {
             }
         }
         let mut group = Cgroup::armed();
-        for place in &self.places {
-            let needed: Vec<Resource> =
-                limits.controllers().filter(|controller| place.controllers.contains(controller)).collect();
-            if !needed.is_empty() {
-                let parent = place.parent.join(PARENT);
-                make_folder(&parent, &parent.join(name))?;
-                let folder = group.push(Folder::open(place.version, parent.join(name), &place.controllers)?);
-                limit(place, &parent, folder, &needed, limits)?;
-            }
+        for (place, needed) in self.places_for(Version::Two, limits) {
+            let parent = place.parent.join(PARENT);
+            let folder = make_in(place, &mut group, &parent, name)?;
+            limit_version_two(place, &parent, folder, &needed, limits)?;
         }
         Ok(group)
+    }
+
+    /// Makes the parts of version 1 of a group that [`Self::begin`] has begun, their limits in force.
+    ///
+    /// # Errors
+    /// The group may hold a part of them then, which end with it.
+    pub fn complete(&self, group: &mut Cgroup, name: &str, limits: &CgroupLimits) -> Result<(), CgroupError> {
+        for (place, needed) in self.places_for(Version::One, limits) {
+            limits.apply(make_in(place, group, &place.parent.join(PARENT), name)?, &needed)?;
+        }
+        Ok(())
+    }
+
+    /// Where a process enters the parts of version 1 by itself ([`crate::steps::Step::EnterCgroups`]), once they are
+    /// complete: one that is moved by another waits for an RCU grace period first, some 10 ms on an idle machine.
+    pub fn entries(&self, name: &str, limits: &CgroupLimits) -> Vec<PathBuf> {
+        let entry = |(place, _): (&Place, _)| place.parent.join(PARENT).join(name).join("tasks");
+        self.places_for(Version::One, limits).map(entry).collect()
+    }
+
+    /// The places that `limits` need, each with what it limits.
+    fn places_for(
+        &self,
+        version: Version,
+        limits: &CgroupLimits,
+    ) -> impl Iterator<Item = (&Place, Vec<Resource>)> {
+        self.places.iter().filter(move |place| place.version == version).filter_map(|place| {
+            let needed: Vec<Resource> =
+                limits.controllers().filter(|controller| place.controllers.contains(controller)).collect();
+            (!needed.is_empty()).then_some((place, needed))
+        })
     }
 
     /// The group `name`, whoever made it; `None` where no hierarchy has it. It outlives the handle.
@@ -167,6 +211,17 @@ impl CgroupHost {
     }
 }
 
+fn make_in<'a>(
+    place: &Place,
+    group: &'a mut Cgroup,
+    parent: &Path,
+    name: &str,
+) -> Result<&'a Folder, CgroupError> {
+    let path = parent.join(name);
+    make_folder(parent, &path)?;
+    Ok(group.push(Folder::open(place.version, path, &place.controllers)?))
+}
+
 fn not_mounted(controller: Resource) -> Missing {
     Missing {
         why: format!("no cgroup hierarchy with the {controller} controller is mounted"),
@@ -204,7 +259,7 @@ fn make_folder(parent: &Path, path: &Path) -> Result<(), CgroupError> {
 
 /// On v2, a controller's files are missing until it is enabled in both folders above: once for all groups, so that is
 /// tried only when needed.
-fn limit(
+fn limit_version_two(
     place: &Place,
     parent: &Path,
     folder: &Folder,
@@ -212,7 +267,7 @@ fn limit(
     limits: &CgroupLimits,
 ) -> Result<(), CgroupError> {
     match limits.apply(folder, needed) {
-        Err(CgroupError::System { source: Errno::NOENT, .. }) if place.version == Version::Two => {
+        Err(CgroupError::System { source: Errno::NOENT, .. }) => {
             enable(&place.parent, needed)?;
             enable(parent, needed)?;
             limits.apply(folder, needed)

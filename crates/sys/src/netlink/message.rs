@@ -58,6 +58,12 @@ impl Message {
         self.attribute(kind, &value.to_ne_bytes())
     }
 
+    /// Appends a number in network byte order, as nftables has them.
+    #[must_use]
+    pub fn network_number(self, kind: u16, value: u32) -> Self {
+        self.attribute(kind, &value.to_be_bytes())
+    }
+
     /// Appends a text, NUL-terminated.
     #[must_use]
     pub fn text(self, kind: u16, value: &str) -> Self {

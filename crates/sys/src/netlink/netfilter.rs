@@ -1,5 +1,5 @@
-//! What nftables holds at this moment (`linux/netfilter/nf_tables.h`): read only. Rules are installed by the `nft`
-//! program; this tells in microseconds whether they are still there.
+//! What nftables holds at this moment (`linux/netfilter/nf_tables.h`): read only. Rules are written by
+//! [`super::nftables`]; this tells in microseconds whether they are still there.
 
 use super::message::{Attributes, Message};
 use super::socket::{NetlinkError, Refusal, Socket};

@@ -1,6 +1,6 @@
 //! A netlink socket to the kernel: batches with every answer checked, and dumps.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -218,7 +218,37 @@ impl Socket {
         Ok(refusal)
     }
 
-    fn send(&self, action: &'static str, bytes: &[u8]) -> Result<(), NetlinkError> {
+    /// Sequence numbers for `count` messages of one's own; the first of them.
+    pub(super) fn reserve(&mut self, count: usize) -> u32 {
+        let first = self.sequence.wrapping_add(1);
+        self.sequence = self.sequence.wrapping_add(count as u32);
+        first
+    }
+
+    /// From now on the kernel's refusals carry no copy of the request but, from Linux 4.12, where in it they saw what they
+    /// don't like (netlink(7)).
+    pub(super) fn explain_refusals(&self) -> Result<(), Errno> {
+        for option in [libc::NETLINK_CAP_ACK, libc::NETLINK_EXT_ACK] {
+            let yes: libc::c_int = 1;
+            #[expect(unsafe_code, reason = "options of netlink sockets have no safe wrapper")]
+            // SAFETY: the descriptor is open, and the pointer is to an integer of the length given, which outlives the call.
+            let result = unsafe {
+                libc::setsockopt(
+                    self.fd.as_raw_fd(),
+                    libc::SOL_NETLINK,
+                    option,
+                    (&raw const yes).cast(),
+                    size_of::<libc::c_int>() as libc::socklen_t,
+                )
+            };
+            if result != 0 {
+                return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn send(&self, action: &'static str, bytes: &[u8]) -> Result<(), NetlinkError> {
         match rustix::net::send(&self.fd, bytes, SendFlags::empty()) {
             Ok(sent) if sent == bytes.len() => Ok(()),
             Ok(_) => Err(NetlinkError::Transport { action, source: Errno::MSGSIZE }),
@@ -226,7 +256,7 @@ impl Socket {
         }
     }
 
-    fn receive(&mut self, action: &'static str) -> Result<&[u8], NetlinkError> {
+    pub(super) fn receive(&mut self, action: &'static str) -> Result<&[u8], NetlinkError> {
         let fail = |source| NetlinkError::Transport { action, source };
         loop {
             let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;

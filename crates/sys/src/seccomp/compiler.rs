@@ -114,10 +114,18 @@ pub(super) fn compile(table: &str, machine: Machine, column: Column) -> Result<V
     Ok(program)
 }
 
+/// A call of the table on one machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Row<'a> {
+    pub(super) name: &'a str,
+    pub(super) number: u32,
+    pub(super) check: Check,
+}
+
 /// All 2^32 numbers as ranges in ascending order, neighbours always different.
 pub(super) fn ranges(table: &str, machine: Machine, column: Column) -> Result<Vec<Range>, TableError> {
-    let mut rows = parse(table, machine, column)?;
-    rows.sort_by_key(|(number, _)| *number);
+    let mut rows = rows(table, machine, column)?;
+    rows.sort_by_key(|row| row.number);
     let mut ranges: Vec<Range> = Vec::new();
     let mut push = |first: u32, check: Check| {
         if ranges.last().is_none_or(|last| last.check != check) {
@@ -125,7 +133,7 @@ pub(super) fn ranges(table: &str, machine: Machine, column: Column) -> Result<Ve
         }
     };
     let mut next = 0;
-    for (number, check) in rows {
+    for Row { number, check, .. } in rows {
         if number > next {
             push(next, Action::Errno(ENOSYS).into());
         }
@@ -137,8 +145,8 @@ pub(super) fn ranges(table: &str, machine: Machine, column: Column) -> Result<Ve
 }
 
 /// The rows that exist on `machine`.
-fn parse(table: &str, machine: Machine, column: Column) -> Result<Vec<(u32, Check)>, TableError> {
-    let mut rows: Vec<(u32, Check)> = Vec::new();
+pub(super) fn rows(table: &str, machine: Machine, column: Column) -> Result<Vec<Row<'_>>, TableError> {
+    let mut rows: Vec<Row<'_>> = Vec::new();
     let mut names = Vec::new();
     for (index, line) in table.lines().enumerate() {
         let error = |what| TableError { line: index + 1, what };
@@ -161,7 +169,7 @@ fn parse(table: &str, machine: Machine, column: Column) -> Result<Vec<(u32, Chec
             continue;
         }
         let number = number.parse().map_err(|_| error("not a system call number"))?;
-        if number >= X32_BIT || rows.iter().any(|(other, _)| *other == number) {
+        if number >= X32_BIT || rows.iter().any(|other| other.number == number) {
             return Err(error("the number is out of range or has a row already"));
         }
         let decision = match (column, restrictive) {
@@ -174,7 +182,7 @@ fn parse(table: &str, machine: Machine, column: Column) -> Result<Vec<(u32, Chec
             "ENOSYS" => Action::Errno(ENOSYS).into(),
             name => checks::find(name).ok_or_else(|| error("neither an action nor a check"))?,
         };
-        rows.push((number, check));
+        rows.push(Row { name, number, check });
     }
     Ok(rows)
 }

@@ -2,6 +2,7 @@
 
 use rustix::io;
 
+use super::rule::{ArgumentTest, Outcome, Rule, RuleCase};
 use crate::raw_syscall::checked;
 
 include!(concat!(env!("OUT_DIR"), "/seccomp_filters.rs"));
@@ -21,6 +22,24 @@ impl Filter {
         match self {
             Self::Standard => &STANDARD,
             Self::Restrictive => &RESTRICTIVE,
+        }
+    }
+
+    /// The same program as bytes in this machine's order, for an agent that installs it itself.
+    pub fn program_bytes(self) -> Vec<u8> {
+        let instruction = |it: &libc::sock_filter| {
+            let [code0, code1] = it.code.to_ne_bytes();
+            let [k0, k1, k2, k3] = it.k.to_ne_bytes();
+            [code0, code1, it.jt, it.jf, k0, k1, k2, k3]
+        };
+        self.program().iter().flat_map(instruction).collect()
+    }
+
+    /// The table behind the program: every call of this machine that has a row. Others are answered with ENOSYS.
+    pub fn rules(self) -> &'static [Rule] {
+        match self {
+            Self::Standard => &STANDARD_RULES,
+            Self::Restrictive => &RESTRICTIVE_RULES,
         }
     }
 

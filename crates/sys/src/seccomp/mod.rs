@@ -19,7 +19,9 @@ mod compiler;
 mod filter;
 #[cfg(test)]
 mod program_tests;
+mod rule;
 #[cfg(test)]
 mod running_tests;
 
 pub use filter::Filter;
+pub use rule::{ArgumentTest, Outcome, Rule, RuleCase};

@@ -2,6 +2,7 @@
 //! through it with raw system calls only: it allocates nothing and takes no lock, since it may be the copy of one thread
 //! of many.
 
+mod maker;
 mod perform;
 mod program;
 mod step;

@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags};
 
@@ -29,8 +29,11 @@ impl Step {
     pub(super) fn perform(&self, slots: &mut Slots) -> Result<(), Errno> {
         match self {
             Self::AwaitGo(fd) => await_go(*fd),
+            Self::AwaitTrees { from, slots: indexes } => {
+                indexes.iter().try_for_each(|index| await_tree(*from, slot(slots, *index)?))
+            }
             Self::NewSession => rustix::process::setsid().map(drop),
-            Self::EnterCgroups(folders) => folders.iter().try_for_each(enter_cgroup),
+            Self::EnterCgroups(entries) => entries.iter().try_for_each(|entry| enter_cgroup(entry)),
             Self::CgroupNamespace => unshare_cgroup(),
             Self::PrivateMounts => {
                 let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
@@ -49,13 +52,19 @@ impl Step {
                 Ok(())
             }
             Self::OpenFolder { slot: index, path } => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                *slot(slots, *index)? = Some(rustix::fs::open(path, flags, Mode::empty())?);
+                *slot(slots, *index)? = Some(folder_itself(path)?);
                 Ok(())
             }
             Self::BecomeRoot { drop_groups } => become_root(*drop_groups),
+            Self::DieWithParent => {
+                rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))
+            }
             Self::NewFilesystem { slot: index, kind, options, attributes } => {
                 *slot(slots, *index)? = Some(new_filesystem(kind, options, *attributes)?);
+                Ok(())
+            }
+            Self::NewOverlay { slot: index, folders, attributes } => {
+                *slot(slots, *index)? = Some(folders.mount(*attributes)?);
                 Ok(())
             }
             Self::Attach { slot: index, target } => {
@@ -68,12 +77,30 @@ impl Step {
                 mount::attach_at(tree, &stage)?;
                 rustix::process::fchdir(tree)
             }
+            Self::AttachAndHold { slot: index, target } => {
+                mount::attach(slot(slots, *index)?.as_ref().ok_or(Errno::BADF)?, target)
+            }
+            Self::AttachToFolder { slot: index, folder } => {
+                let tree = slot(slots, *index)?.take().ok_or(Errno::BADF)?;
+                mount::attach_at(&tree, &folder_itself(folder)?)
+            }
             Self::PivotRoot => pivot_root(),
+            Self::PivotInto { slot: index } => pivot_into(&slot(slots, *index)?.take().ok_or(Errno::BADF)?),
             Self::Directory { path, mode } => ignore_existing(rustix::fs::mkdir(path, Mode::from(*mode))),
+            Self::OwnFolder { path, mode } => own_folder(path, *mode),
+            Self::OwnFile(path) => own_file(path),
+            Self::EmptyFolder { path, mode } => {
+                own_folder(path, *mode)?;
+                remove_contents_of(path)
+            }
             Self::Rename { from, to } => rustix::fs::rename(from, to),
             Self::Symlink { target, path } => ignore_existing(rustix::fs::symlink(target, path)),
             Self::File { path, mode, content } => write_file(path, *mode, content, true),
             Self::FileOnce { path, mode, content } => write_file(path, *mode, content, false),
+            Self::Setting { path, value } => {
+                let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+                rustix::io::write(&file, value.to_bytes()).map(drop)
+            }
             Self::Umask(mask) => {
                 rustix::process::umask(Mode::from(*mask));
                 Ok(())
@@ -121,9 +148,23 @@ fn await_go(fd: RawFd) -> Result<(), Errno> {
     }
 }
 
-fn enter_cgroup(folder: &RawFd) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    let tasks = rustix::fs::openat(borrow(folder), c"tasks", flags, Mode::empty())?;
+fn await_tree(from: RawFd, place: &mut Option<OwnedFd>) -> Result<(), Errno> {
+    match crate::tree_channel::receive(borrow(&from))? {
+        None => exit(FAILED),
+        tree => *place = tree,
+    }
+    Ok(())
+}
+
+/// The folder at `path`, for mounts; ENOTDIR where that is a link.
+fn folder_itself(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+}
+
+fn enter_cgroup(tasks: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let tasks = rustix::fs::open(tasks, flags, Mode::empty())?;
     rustix::io::write(tasks, b"0").map(drop)
 }
 
@@ -174,10 +215,12 @@ fn new_filesystem(
 /// The old root is stacked below the new one and let go of, so no folder for it is needed (pivot_root(2), NOTES).
 fn pivot_root() -> Result<(), Errno> {
     // Not by a plain bind mount, which follows a link that an earlier tenant may have left for the folder.
-    let root = mount::clone_resolved_tree(c"root", MountAttributes::default())?;
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    mount::attach_at(&root, &rustix::fs::open(c"root", flags, Mode::empty())?)?;
-    rustix::process::fchdir(&root)?;
+    pivot_into(&mount::clone_resolved_tree(c"root", MountAttributes::default())?)
+}
+
+fn pivot_into(root: &OwnedFd) -> Result<(), Errno> {
+    mount::attach_at(root, &folder_itself(c"root")?)?;
+    rustix::process::fchdir(root)?;
     rustix::process::pivot_root(c".", c".")?;
     rustix::mount::unmount(c".", UnmountFlags::DETACH)?;
     rustix::process::chdir(c"/")
@@ -205,7 +248,10 @@ fn write_file(path: &CStr, mode: u32, content: &[u8], replace: bool) -> Result<(
         Err(Errno::EXIST) if !replace => return Ok(()),
         Err(Errno::EXIST) => {
             match rustix::fs::unlinkat(rustix::fs::CWD, path, AtFlags::empty()) {
-                Err(Errno::ISDIR) => remove_folder(path)?,
+                Err(Errno::ISDIR) => {
+                    remove_contents_of(path)?;
+                    rustix::fs::unlinkat(rustix::fs::CWD, path, AtFlags::REMOVEDIR)?;
+                }
                 other => other?,
             }
             rustix::fs::open(path, flags, Mode::from(mode))?
@@ -220,11 +266,37 @@ fn write_file(path: &CStr, mode: u32, content: &[u8], replace: bool) -> Result<(
     Ok(())
 }
 
-/// A folder that a box has put where a file of ours belongs.
-fn remove_folder(path: &CStr) -> Result<(), Errno> {
+/// What a box has put into a folder of ours, or as a folder where a file of ours belongs.
+fn remove_contents_of(path: &CStr) -> Result<(), Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    crate::remove_tree::remove_contents(rustix::fs::open(path, flags, Mode::empty())?.as_fd())?;
-    rustix::fs::unlinkat(rustix::fs::CWD, path, AtFlags::REMOVEDIR)
+    crate::remove_tree::remove_contents(rustix::fs::open(path, flags, Mode::empty())?.as_fd())
+}
+
+fn kind_of(path: &CStr) -> Result<FileType, Errno> {
+    let found = rustix::fs::statat(rustix::fs::CWD, path, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(FileType::from_raw_mode(found.st_mode))
+}
+
+fn own_folder(path: &CStr, mode: u32) -> Result<(), Errno> {
+    match rustix::fs::mkdir(path, Mode::from(mode)) {
+        Err(Errno::EXIST) if kind_of(path)? == FileType::Directory => Ok(()),
+        Err(Errno::EXIST) => {
+            rustix::fs::unlinkat(rustix::fs::CWD, path, AtFlags::empty())?;
+            rustix::fs::mkdir(path, Mode::from(mode))
+        }
+        other => other,
+    }
+}
+
+fn own_file(path: &CStr) -> Result<(), Errno> {
+    match kind_of(path) {
+        Ok(FileType::RegularFile | FileType::Directory) => return Ok(()),
+        Ok(_) => rustix::fs::unlinkat(rustix::fs::CWD, path, AtFlags::empty())?,
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::from(0o644)).map(drop)
 }
 
 #[expect(unsafe_code, reason = "descriptor numbers are the subject")]

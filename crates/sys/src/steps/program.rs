@@ -7,6 +7,7 @@ use std::os::fd::{BorrowedFd, RawFd};
 use rustix::io::Errno;
 
 use super::Step;
+use super::maker::Maker;
 use super::perform::{FAILED, exit};
 use super::step::SLOTS;
 use crate::mount;
@@ -19,6 +20,7 @@ pub struct Program {
     arguments: Vec<CString>,
     failure_pipe: RawFd,
     trace: Option<Trace>,
+    maker: Option<u32>,
 }
 
 /// A pipe that the child tells its progress to: 8 bytes a step, its index and how many nanoseconds it took.
@@ -61,12 +63,19 @@ impl Failure {
 impl Program {
     /// `executable` and `failure_pipe` are numbers *after* [`Step::Descriptors`]; both must be closed by exec.
     pub fn new(steps: Vec<Step>, executable: RawFd, arguments: Vec<CString>, failure_pipe: RawFd) -> Self {
-        Self { steps, executable, arguments, failure_pipe, trace: None }
+        Self { steps, executable, arguments, failure_pipe, trace: None, maker: None }
     }
 
     /// The same, timing each step.
     pub fn with_trace(mut self, trace: Option<Trace>) -> Self {
         self.trace = trace;
+        self
+    }
+
+    /// The same, made under the name of the host's user `maker`, who bears what the kernel counts per user (see
+    /// [`super`]'s module `maker`). Only root can.
+    pub fn made_by(mut self, maker: Option<u32>) -> Self {
+        self.maker = maker;
         self
     }
 
@@ -85,10 +94,19 @@ impl Program {
     ) -> std::io::Result<Child> {
         let arguments: Vec<*const c_char> =
             self.arguments.iter().map(|argument| argument.as_ptr()).chain([std::ptr::null()]).collect();
+        let maker = self.maker.map(Maker::begin).transpose()?.flatten();
         // SAFETY: `run` makes raw system calls on what was prepared here; it allocates nothing and takes no lock.
         #[expect(unsafe_code, reason = "the one caller that keeps clone_into's contract")]
-        unsafe {
-            clone_into(namespaces, cgroup, &mut || self.run(early_failure_pipe, &arguments))
+        let child =
+            unsafe { clone_into(namespaces, cgroup, &mut || self.run(early_failure_pipe, &arguments)) };
+        let ended = maker.map_or(Ok(()), Maker::end);
+        match (child, ended) {
+            (Ok(child), Err(error)) => {
+                child.kill()?;
+                child.reap()?;
+                Err(error)
+            }
+            (child, _) => child,
         }
     }
 

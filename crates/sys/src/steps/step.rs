@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 
 use crate::capability::CapabilitySet;
 use crate::mount::MountAttributes;
+use crate::overlay::OverlayFolders;
 use crate::{landlock, rlimit, seccomp};
 
 /// How many detached mounts a program may hold at once.
@@ -16,11 +17,19 @@ pub const SLOTS: usize = 128;
 pub enum Step {
     /// Waits for a byte from the parent; end-of-file means that the parent died, and the child exits.
     AwaitGo(RawFd),
+    /// Takes mounts into slots that the parent makes meanwhile and sends by [`crate::tree_channel::send`], in this order.
+    /// End-of-file means that the parent died, and the child exits.
+    AwaitTrees {
+        /// The channel.
+        from: RawFd,
+        /// Where they are kept until attached.
+        slots: Vec<usize>,
+    },
     /// A session of its own, without a controlling terminal.
     NewSession,
-    /// Enters cgroups of v1 by their folders, with the parent's rights. Done by the process itself and for one thread,
+    /// Enters cgroups of v1 by their `tasks` files, with the parent's rights. Done by the process itself and for one thread,
     /// which the kernel does at once (Linux 5.5 and later); anything else waits for all processors.
-    EnterCgroups(Vec<RawFd>),
+    EnterCgroups(Vec<CString>),
     /// The cgroup that the process is in becomes the root of what it sees.
     CgroupNamespace,
     /// Nothing that is mounted here shows outside, nor the other way round.
@@ -63,6 +72,9 @@ pub enum Step {
         /// Whether supplementary groups can be dropped (they can't in a namespace with setgroups denied).
         drop_groups: bool,
     },
+    /// Is killed when the thread that cloned it ends; after [`Step::BecomeRoot`], which would take that back (prctl(2),
+    /// PR_SET_PDEATHSIG).
+    DieWithParent,
     /// A new filesystem in a slot.
     NewFilesystem {
         /// Where it is kept until attached.
@@ -71,6 +83,15 @@ pub enum Step {
         kind: CString,
         /// Options of the filesystem; an empty value is a flag.
         options: Vec<(CString, CString)>,
+        /// What its mount forbids.
+        attributes: MountAttributes,
+    },
+    /// An overlay in a slot; its folders are relative to the working directory.
+    NewOverlay {
+        /// Where it is kept until attached.
+        slot: usize,
+        /// What it is made of.
+        folders: OverlayFolders,
         /// What its mount forbids.
         attributes: MountAttributes,
     },
@@ -88,8 +109,45 @@ pub enum Step {
         /// The slot of the folder, opened by [`Step::OpenFolder`].
         stage: usize,
     },
+    /// Attaches a slot over a folder, which may not be a link.
+    AttachToFolder {
+        /// The slot, empty afterwards.
+        slot: usize,
+        /// The folder.
+        folder: CString,
+    },
+    /// Attaches a slot over a file or folder and holds it. A detached mount that is held only is unmounted when the last
+    /// descriptor goes, which waits for an RCU grace period; one that goes with the old root is not.
+    AttachAndHold {
+        /// The slot, still held afterwards.
+        slot: usize,
+        /// Where; the mount is out of sight once the root is changed.
+        target: CString,
+    },
     /// Makes the folder `root` of the working directory the root of everything and lets go of the old one.
     PivotRoot,
+    /// Attaches a slot to the folder `root` of the working directory and makes it the root of everything instead.
+    PivotInto {
+        /// The slot, empty afterwards.
+        slot: usize,
+    },
+    /// A folder that is one: fine if it is there, and whatever else is there is replaced. For what an image or an earlier
+    /// tenant may have put in its place.
+    OwnFolder {
+        /// Where.
+        path: CString,
+        /// Its permissions where it is new.
+        mode: u32,
+    },
+    /// A file to mount on, in the same way; a folder in its place is left, and the mount on it will fail.
+    OwnFile(CString),
+    /// A folder without anything in it, whatever an earlier tenant has put there.
+    EmptyFolder {
+        /// Where; not a link.
+        path: CString,
+        /// Its permissions where it is new.
+        mode: u32,
+    },
     /// A folder; fine if it is there.
     Directory {
         /// Where.
@@ -128,6 +186,13 @@ pub enum Step {
         mode: u32,
         /// All of it.
         content: Vec<u8>,
+    },
+    /// Writes a kernel setting.
+    Setting {
+        /// A file below `/proc/sys`.
+        path: CString,
+        /// The value.
+        value: CString,
     },
     /// The permissions that new files lack.
     Umask(u32),
@@ -172,7 +237,7 @@ pub enum Origin {
 pub struct Descriptor {
     /// What it is a copy of.
     pub from: Origin,
-    /// In the program; 3 or more.
+    /// In the program; 1 and 2 are its output, which is lost otherwise.
     pub to: RawFd,
     /// Whether it is closed by exec.
     pub close_on_exec: bool,
@@ -183,6 +248,7 @@ impl std::fmt::Display for Step {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::AwaitGo(_) => write!(f, "wait for the start signal"),
+            Self::AwaitTrees { .. } => write!(f, "wait for mounts with shifted owners"),
             Self::NewSession => write!(f, "start a session"),
             Self::EnterCgroups(_) => write!(f, "come under the limits"),
             Self::CgroupNamespace => write!(f, "make a cgroup namespace"),
@@ -193,19 +259,31 @@ impl std::fmt::Display for Step {
             Self::AdoptTree { .. } => write!(f, "adopt a mount"),
             Self::OpenFolder { path, .. } => write!(f, "open {}", path.to_string_lossy()),
             Self::BecomeRoot { .. } => write!(f, "become root of the user namespace"),
+            Self::DieWithParent => write!(f, "die with the parent"),
             Self::NewFilesystem { kind, .. } => write!(f, "make a {} filesystem", kind.to_string_lossy()),
+            Self::NewOverlay { folders, .. } => {
+                write!(f, "lay the {} layers of the image over each other", folders.count())
+            }
             Self::Attach { target, .. } => write!(f, "mount {}", target.to_string_lossy()),
+            Self::AttachToFolder { folder, .. } => write!(f, "mount {}", folder.to_string_lossy()),
+            Self::AttachAndHold { target, .. } => write!(f, "mount {}", target.to_string_lossy()),
             Self::AttachAndEnter { .. } => write!(f, "enter the new root's filesystem"),
-            Self::PivotRoot => write!(f, "change the root"),
-            Self::Directory { path, .. } => write!(f, "make the folder {}", path.to_string_lossy()),
+            Self::PivotRoot | Self::PivotInto { .. } => write!(f, "change the root"),
+            Self::EmptyFolder { path, .. } => write!(f, "empty the folder {}", path.to_string_lossy()),
+            Self::Directory { path, .. } | Self::OwnFolder { path, .. } => {
+                write!(f, "make the folder {}", path.to_string_lossy())
+            }
             Self::Rename { to, .. } => write!(f, "make {}", to.to_string_lossy()),
             Self::Symlink { path, .. } => write!(f, "make the link {}", path.to_string_lossy()),
             Self::File { path, .. } | Self::FileOnce { path, .. } => {
                 write!(f, "write {}", path.to_string_lossy())
             }
+            Self::Setting { path, .. } => write!(f, "set {}", path.to_string_lossy()),
             Self::Umask(_) => write!(f, "set the file mode mask"),
             Self::Close(_) => write!(f, "close a descriptor"),
-            Self::MountPoint(path) => write!(f, "make the file {}", path.to_string_lossy()),
+            Self::MountPoint(path) | Self::OwnFile(path) => {
+                write!(f, "make the file {}", path.to_string_lossy())
+            }
             Self::ReadOnlyRoot => write!(f, "make the root read-only"),
             Self::HostName(_) => write!(f, "set the host name"),
             Self::Loopback => write!(f, "bring up the loopback interface"),
@@ -226,18 +304,29 @@ impl Step {
         match self {
             Self::AwaitGo(_) => "wait for the parent: id maps, notes",
             Self::EnterCgroups(_) | Self::CgroupNamespace => "enter the cgroups",
-            Self::CloneTree { .. } | Self::CloneResolvedTree { .. } | Self::AdoptTree { .. } => {
-                "copies of host folders"
+            Self::CloneTree { .. }
+            | Self::CloneResolvedTree { .. }
+            | Self::AdoptTree { .. }
+            | Self::AwaitTrees { .. } => "copies of host folders",
+            Self::NewFilesystem { .. } | Self::NewOverlay { .. } => {
+                "new filesystems: tmpfs, overlay, proc, devpts"
             }
-            Self::NewFilesystem { .. } => "new filesystems: tmpfs, overlay, proc, devpts",
-            Self::Attach { .. } | Self::AttachAndEnter { .. } => "mounts",
-            Self::PivotRoot | Self::PrivateMounts | Self::ReadOnlyRoot => "private mounts, change of root",
+            Self::Attach { .. }
+            | Self::AttachAndEnter { .. }
+            | Self::AttachAndHold { .. }
+            | Self::AttachToFolder { .. } => "mounts",
+            Self::PivotRoot | Self::PivotInto { .. } | Self::PrivateMounts | Self::ReadOnlyRoot => {
+                "private mounts, change of root"
+            }
             Self::Directory { .. }
             | Self::Rename { .. }
             | Self::Symlink { .. }
             | Self::File { .. }
             | Self::FileOnce { .. }
             | Self::MountPoint(_)
+            | Self::OwnFolder { .. }
+            | Self::OwnFile(_)
+            | Self::EmptyFolder { .. }
             | Self::OpenFolder { .. } => "folders, links and files of the root",
             Self::Loopback => "loopback interface",
             Self::Capabilities(_) => "capabilities",
@@ -245,7 +334,9 @@ impl Step {
             Self::Seccomp(_) => "seccomp",
             Self::NewSession
             | Self::BecomeRoot { .. }
+            | Self::DieWithParent
             | Self::HostName(_)
+            | Self::Setting { .. }
             | Self::ResourceLimit(_)
             | Self::Umask(_)
             | Self::Close(_)

@@ -218,6 +218,6 @@ class Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 Server(("127.0.0.1", int(sys.argv[1])), Echo).serve_forever()' "$1"
 else
-  exec nc -ll -p "$1" -s 127.0.0.1 -e cat
+  exec nc -ll -p "$1" -e cat
 fi
 "#;

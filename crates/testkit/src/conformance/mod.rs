@@ -13,6 +13,7 @@
 
 mod ask;
 mod cases;
+mod record;
 mod refusal;
 mod runner;
 mod scene;
@@ -22,6 +23,7 @@ mod table;
 pub use ask::{
     Done, TCP_ECHO_SCRIPT, collect, command, eventually, read_until, request, run, script, shell, within,
 };
+pub use record::record;
 pub use runner::{Verdict, check};
 pub use scene::Scene;
 pub use subject::{Skipped, Subject};

@@ -45,7 +45,7 @@ pub fn check(id: &str, factory: impl FnOnce() -> Result<Subject, Skipped>) -> Ve
     let capabilities = subject.backend.capabilities();
     let missing: Vec<Feature> =
         case.needs.iter().copied().filter(|feature| !capabilities.has(*feature)).collect();
-    let scene = Scene::new(subject);
+    let scene = runtime.block_on(Scene::new(subject));
     let ran = catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let body = async {
@@ -67,5 +67,9 @@ pub fn check(id: &str, factory: impl FnOnce() -> Result<Subject, Skipped>) -> Ve
             resume_unwind(panic);
         }
     }
-    if missing.is_empty() { Verdict::Holds } else { Verdict::Refused(missing) }
+    match scene.why_skipped() {
+        Some(why) => Verdict::Skipped(why),
+        None if missing.is_empty() => Verdict::Holds,
+        None => Verdict::Refused(missing),
+    }
 }

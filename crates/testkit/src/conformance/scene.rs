@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkernel_backend::{Backend, BackendError, BoxRecord, EphemeralBox, Guest};
-use agentkernel_model::{BoxPath, Feature, NetworkAccess, Profile, Resources, SandboxSpec};
+use agentkernel_model::{
+    BoxPath, Feature, ImageId, ImageRef, NetworkAccess, Profile, Resources, SandboxSpec,
+};
 use tempfile::TempDir;
 
 use super::subject::Subject;
@@ -18,6 +20,10 @@ pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// The stage of one case.
 pub struct Scene {
     subject: Subject,
+    /// The content of the subject's image; `None` for image `host`.
+    image_id: Option<ImageId>,
+    /// Why the case could not be tried after all.
+    skipped: RefCell<Option<String>>,
     folder: TempDir,
     boxes: RefCell<Vec<Box<dyn EphemeralBox>>>,
     records: RefCell<Vec<BoxRecord>>,
@@ -25,9 +31,23 @@ pub struct Scene {
 }
 
 impl Scene {
-    pub(super) fn new(subject: Subject) -> Self {
+    /// The stage for one case on `subject`.
+    ///
+    /// # Panics
+    /// Where the backend can't find the subject's image: the factory has to see to it.
+    pub(super) async fn new(subject: Subject) -> Self {
+        let image_id = match subject.backend.images() {
+            Some(images) if !subject.image.is_host() => {
+                let found = images.find(&subject.image).await.expect("an answer");
+                let ready = found.unwrap_or_else(|| panic!("image {} is not here", subject.image));
+                Some(ready.id)
+            }
+            _ => None,
+        };
         Self {
             subject,
+            image_id,
+            skipped: RefCell::default(),
             folder: tempfile::Builder::new()
                 .prefix("agentkernel-test-")
                 .tempdir()
@@ -75,6 +95,7 @@ impl Scene {
         SandboxSpec {
             backend: self.subject.backend.name().clone(),
             image: self.subject.image.clone(),
+            image_id: self.image_id.clone(),
             profile: Profile::Moderate,
             network: NetworkAccess::None,
             read_only_root: false,
@@ -89,6 +110,29 @@ impl Scene {
             agent: None,
             labels: std::collections::BTreeMap::new(),
         }
+    }
+
+    /// The id of one of the test bed's images (`cargo xtask test-bed`) in this backend; `None`, and the case is skipped,
+    /// where it isn't here.
+    pub async fn bed_image(&self, name: &str) -> Option<(ImageRef, ImageId)> {
+        let image: ImageRef = format!("agentkernel-test/{name}:1").parse().expect("an image");
+        let images = self.backend().images().expect("a backend with OCI images says where they are");
+        match images.find(&image).await.expect("an answer") {
+            Some(ready) => Some((image, ready.id)),
+            None => {
+                self.skip(format!("{image} of the test bed is not in this backend"));
+                None
+            }
+        }
+    }
+
+    /// Says that the case can't be tried here.
+    pub fn skip(&self, why: String) {
+        self.skipped.replace(Some(why));
+    }
+
+    pub(super) fn why_skipped(&self) -> Option<String> {
+        self.skipped.take()
     }
 
     /// A new plain box that is destroyed at the case's end.

@@ -186,6 +186,21 @@ macro_rules! __conformance_cases {
             are_apart [PersistentSandboxes] "sandboxes don't see each other's files",
             reclaim_leaves_them [PersistentSandboxes] "recovery leaves living sandboxes alone",
         }
+        images {
+            are_found_by_name_and_id [OciImages] "an image is found by its name and by its id; one that isn't here is not",
+            start_from_their_id [OciImages] "a box starts from its image's id, whatever the name means by now",
+            unknown_ids [OciImages] "an image id that isn't here is an error, and nothing is made",
+            layers_are_in_order [OciImages] "what a later layer replaces, removes and hides is so",
+            odd_files_are_whole [OciImages] "hard links, modes, links and odd names of an image are as it says",
+            owners [OciImages, OtherUsers] "files belong to whom the image says, and their modes hold",
+            setuid_is_inert [OciImages, OtherUsers] "a setuid program of an image gains nobody anything",
+            can_be_read_only [OciImages, ReadOnlyRoot] "an image's files can't be written under a read-only root",
+            stay_as_they_are [OciImages] "no box changes its image for another",
+            without_a_shell [OciImages] "an image of one static program, without folders and users, works",
+            other_libraries [OciImages] "a dynamic program runs with the loader of its image",
+            survive_a_restart [OciImages, PersistentSandboxes]
+                "a sandbox on an image keeps what it changed and removed over stop and start",
+        }
         ephemeral {
             start_fresh [] "a box sees nothing of the one before it",
             destroy_ends_commands [] "destroying a box ends its commands, and their clients hear of it",
@@ -223,7 +238,9 @@ macro_rules! __conformance_tests {
                     fn $name() {
                         use $crate::conformance::Verdict;
                         let id = concat!(stringify!($group), "::", stringify!($name));
-                        match $crate::conformance::check(id, super::$factory) {
+                        let verdict = $crate::conformance::check(id, super::$factory);
+                        println!("{}", $crate::conformance::record(id, &verdict));
+                        match verdict {
                             Verdict::Holds => {}
                             Verdict::Refused(features) => eprintln!("REFUSED: {id} lacks {features:?}"),
                             Verdict::Skipped(why) => eprintln!("SKIPPED: {id}: {why}"),

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentkernel_backend::{
-    Backend, BackendError, BoxRecord, EphemeralBox, Guest, Lifetime, Probe, Reclaimed, refuse_unsupported,
+    Backend, BackendError, BoxRecord, EphemeralBox, Guest, ImageBuilder, Images, Lifetime, Probe, Reclaimed,
+    refuse_unsupported,
 };
 use agentkernel_model::{
-    Action, BackendName, Boundary, Capabilities, Feature, Isolation, Outcome, Phase, PhaseError, SandboxSpec,
-    Signal,
+    Action, BackendName, Boundary, Capabilities, Feature, ImageConfig, Isolation, Outcome, Phase, PhaseError,
+    SandboxSpec, Signal,
 };
 use async_trait::async_trait;
 
@@ -25,13 +26,15 @@ use super::violation::Violation;
 /// A strict backend in memory. Clones are the same process's view of it; [`FakeBackend::another_process`] is another's.
 #[derive(Clone)]
 pub struct FakeBackend {
-    machine: Arc<Machine>,
+    pub(super) machine: Arc<Machine>,
     process: u64,
-    name: BackendName,
+    pub(super) name: BackendName,
     missing: Vec<(Feature, String)>,
     capabilities: Capabilities,
     probe: Probe,
     delivery: Delivery,
+    /// The configuration of what it builds, where it builds.
+    pub(super) builder: Option<ImageConfig>,
 }
 
 impl Default for FakeBackend {
@@ -53,6 +56,7 @@ impl FakeBackend {
             capabilities: Capabilities::all_but([]),
             probe: Probe::Ready { detail: "in memory".to_owned() },
             delivery: Delivery { chunk_sizes: [1, 65_537, 3, 4096].into(), ending: Ending::default() },
+            builder: None,
         }
     }
 
@@ -182,7 +186,7 @@ impl FakeBackend {
         assert!(violations.is_empty(), "the fake backend was misused: {violations:#?}");
     }
 
-    fn note(&self, violation: Violation) {
+    pub(super) fn note(&self, violation: Violation) {
         self.machine.violations.note(violation);
     }
 
@@ -289,6 +293,14 @@ impl Backend for FakeBackend {
         &self.capabilities
     }
 
+    fn images(&self) -> Option<&dyn Images> {
+        self.capabilities.has(Feature::OciImages).then_some(self as &dyn Images)
+    }
+
+    fn builder(&self) -> Option<&dyn ImageBuilder> {
+        self.builder.is_some().then_some(self as &dyn ImageBuilder)
+    }
+
     async fn probe(&self) -> Probe {
         self.probe.clone()
     }
@@ -297,6 +309,8 @@ impl Backend for FakeBackend {
         self.called("launch", "");
         let end = self.machine.faults.before(Step::Launch).await?;
         let isolation = self.check_spec(spec, Lifetime::Ephemeral)?;
+        self.check_image(spec);
+        self.needs_image(spec)?;
         let id = format!("{:016x}", self.machine.number());
         let tree = Arc::new(Mutex::new(Tree::new(spec.read_only_root)));
         let sandbox = self.sandbox(id.clone(), spec, tree);
@@ -315,6 +329,7 @@ impl Backend for FakeBackend {
         let _verb = self.enter(record, "create");
         let end = self.machine.faults.before(Step::Create).await?;
         self.check_spec(&record.spec, Lifetime::Persistent)?;
+        self.check_image(&record.spec);
         self.check_record(record);
         let there = self.machine.with(|contents| {
             let there = contents.kept.contains_key(&record.id);
@@ -335,6 +350,7 @@ impl Backend for FakeBackend {
         let end = self.machine.faults.before(Step::Start).await?;
         let isolation = self.check_spec(&record.spec, Lifetime::Persistent)?;
         self.check_record(record);
+        self.needs_image(&record.spec)?;
         let start = |kept: &mut Kept| kept.running.is_none().then(|| Arc::clone(&kept.tree));
         if let Some(tree) = self.kept(record, "start", start)? {
             let sandbox = self.sandbox(record.id.clone(), &record.spec, tree);

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::command::{Command, Ending};
 use super::fault::Faults;
+use super::images::Shelf;
 use super::tree::Tree;
 use super::violation::Violations;
 
@@ -44,6 +45,7 @@ pub(super) struct Contents {
     pub(super) dead_processes: BTreeSet<u64>,
     pub(super) calls: Vec<Call>,
     pub(super) launched: Vec<SandboxSpec>,
+    pub(super) images: Shelf,
 }
 
 /// How output is delivered.

@@ -12,6 +12,7 @@ mod command;
 mod ephemeral;
 mod fault;
 mod guest;
+mod images;
 mod log;
 mod machine;
 mod stream;

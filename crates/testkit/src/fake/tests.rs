@@ -12,6 +12,7 @@ fn spec() -> SandboxSpec {
     SandboxSpec {
         backend: "fake".parse().unwrap(),
         image: agentkernel_model::ImageRef::host(),
+        image_id: None,
         profile: Profile::Moderate,
         network: NetworkAccess::None,
         read_only_root: false,

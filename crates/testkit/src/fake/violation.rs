@@ -71,6 +71,16 @@ pub enum Violation {
         /// The box's id.
         id: String,
     },
+    /// A box was to be made from an image that nobody had prepared, or by its name alone.
+    ImageNotPrepared {
+        /// What is wrong.
+        what: String,
+    },
+    /// A Dockerfile was to be built that isn't where the request says.
+    BadBuild {
+        /// Where it would be.
+        dockerfile: std::path::PathBuf,
+    },
     /// An ephemeral box still lives at the end.
     LeftAlive {
         /// The box's id.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use agentkernel_sys::{companion, process};
 
-use super::world::{HOST, HOST_IPV6, METADATA, Namespace, PATIENCE, SERVER, SERVER_IPV6, World};
+use super::world::{HOST, HOST_IPV6, METADATA, Namespace, PATIENCE, SERVER, SERVER_IPV6, World, shell};
 use crate::network::{NetworkHost, program};
 
 /// Started by the other tests, never by itself.
@@ -173,6 +173,18 @@ fn the_helper_dies_with_the_box() {
     // It outlives who started it and dies with the box, which here goes with its maker.
     drop(rootless);
     assert!(process::wait_ended(&helper, Some(Duration::from_secs(5))).unwrap());
+}
+
+#[test]
+fn the_helper_dies_with_its_watcher() {
+    let Some(world) = world() else { return };
+    let rootless = start(&world, "nameserver 203.0.113.9\n", true).unwrap();
+    let helper = companion::open_process(rootless.helper_pid).unwrap().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", rootless.helper_pid)).unwrap();
+    let watcher = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(1).unwrap();
+    shell(&format!("kill -9 {watcher}"));
+    assert!(process::wait_ended(&helper, Some(Duration::from_secs(5))).unwrap());
+    rootless.inside.cannot_call(SERVER);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::world::{HOST, Namespace, PATIENCE, SERVER, SERVER_IPV6, World, forget_refusals, new_box, shell};
+use crate::network::program;
 
 const PLAIN: &str = "nameserver 203.0.113.9\n";
 
@@ -159,6 +160,32 @@ fn a_foreign_firewall_that_drops_what_it_does_not_know_is_passed() {
         world.host.run(|| std::process::Command::new("nft").args(["list", "table", "ip", "filter"]).output());
     let listing = String::from_utf8(listing.unwrap().stdout).unwrap();
     assert_eq!(listing.matches("agentkernel sandboxes").count(), 2, "{listing}");
+}
+
+#[test]
+fn iptables_goes_on_reading_the_chains_that_were_opened() {
+    let Some(world) = World::new() else { return };
+    if program::find("iptables-nft").is_none() {
+        println!("SKIPPED: the program iptables-nft is missing");
+        return;
+    }
+    world.host.serve_udp("127.0.0.53:53");
+    let network = world.network("nameserver 127.0.0.53\n");
+    world.host.run(|| shell("for chain in INPUT FORWARD; do iptables-nft -P $chain DROP; done"));
+    let (inside, connected) = world.new_box(&network, "1111111111111111");
+    assert_eq!(inside.call(SERVER).as_deref(), Some(HOST));
+    assert_eq!(inside.ask("192.0.0.53:53", PATIENCE).as_deref(), Some("127.0.0.1"));
+    inside.cannot_call("198.51.100.2:9090");
+    let listing = world.host.run(|| std::process::Command::new("iptables-nft").arg("-S").output()).unwrap();
+    let text = String::from_utf8(listing.stdout).unwrap();
+    assert!(listing.status.success(), "{}", String::from_utf8_lossy(&listing.stderr));
+    assert_eq!(text.matches("--comment \"agentkernel sandboxes\" -j ACCEPT").count(), 4, "{text}");
+    // What is open there is still closed by the rules of our own.
+    inside.serve("[::]:7070");
+    world.internet.ip("route add 10.0.0.0/8 via 198.51.100.2");
+    world.host.run(|| shell("echo 1 >/proc/sys/net/ipv4/ip_forward"));
+    let (_second, _) = world.new_box(&network, "2222222222222222");
+    world.internet.cannot_call(&format!("{}:7070", connected.ipv4.unwrap()));
 }
 
 #[test]

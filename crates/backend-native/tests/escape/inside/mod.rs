@@ -13,6 +13,7 @@ pub(crate) mod descriptors;
 pub(crate) mod devices;
 pub(crate) mod files;
 pub(crate) mod host_secrets;
+pub(crate) mod image_entries;
 pub(crate) mod kernel_calls;
 pub(crate) mod mounts;
 pub(crate) mod namespaces;

@@ -1,7 +1,5 @@
 //! The verb itself.
 
-use std::path::Path;
-
 use agentkernel_config::{Effective, Overrides};
 use serde::Serialize;
 
@@ -11,6 +9,7 @@ use crate::output::{CliError, Colour, Style, Table, describe, print_json, print_
 
 use super::check::{Check, Status};
 use super::machine::Machine;
+use super::survey::Survey;
 use super::{backends, kernel, state};
 
 /// The arguments.
@@ -21,7 +20,10 @@ Examples:
   agentkernel doctor --json
   agentkernel --state-dir /srv/sandboxes doctor --config other.toml
 
-Exit codes: 0 nothing fails (warnings are fine); 1 something does.
+The check default-run tells what becomes of agentkernel run COMMAND with the settings in effect: which
+backend it gets and why, or why it is refused.
+
+Exit codes: 0 nothing fails (warnings are fine); 1 something does, a refused default run included.
 --json prints {ok, checks: [{id, status, what, fix}], settings: [{key, value, origin}]}.")]
 pub(crate) struct Args {
     /// Configuration file to explain [default: agentkernel.toml of the current folder, where there is one]
@@ -71,8 +73,15 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
     };
     match application.state_dir() {
         Ok(dir) => {
+            let survey = Survey::make(application, &dir, settings.as_ref().ok()).await;
+            if let Ok(survey) = &survey {
+                backends::soften(&mut checks, survey);
+            }
             checks.push(state::writable(&dir));
-            checks.extend(backends(application, &dir).await);
+            checks.extend(match &survey {
+                Ok(survey) => backends::checks(survey),
+                Err(error) => vec![Check::fail("backends", describe(error), "correct what is named")],
+            });
         }
         Err(error) => checks.push(Check::fail("state", describe(&error), "give --state-dir PATH")),
     }
@@ -84,14 +93,6 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
         print_text(&render(&checks, effective, Style::of(&application.environment)))?;
     }
     Ok(u8::from(!ok))
-}
-
-/// What each backend says of itself, and what the chosen one can't do.
-async fn backends(application: &Application, state_dir: &Path) -> Vec<Check> {
-    match application.engine_without_recovery(state_dir) {
-        Ok(engine) => backends::checks(&engine.backends().await),
-        Err(error) => vec![Check::fail("backends", describe(&error), "correct what is named")],
-    }
 }
 
 fn setting(effective: Effective) -> Setting {

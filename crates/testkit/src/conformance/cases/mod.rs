@@ -7,6 +7,7 @@ pub(super) mod environment;
 pub(super) mod ephemeral;
 pub(super) mod exec;
 pub(super) mod files;
+pub(super) mod images;
 pub(super) mod limits;
 pub(super) mod links;
 pub(super) mod mounts;

@@ -1,0 +1,137 @@
+//! Meeting the host where no descriptor could be handed over. The first who comes sends the set-up, which is done before
+//! anybody is served; a box whose set-up fails ends.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use agentkernel_protocol::{ask_setup, say_failed, say_ready};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::sync::Semaphore;
+
+use super::door::{self, Door};
+use super::{essentials, setup, standard, visitor};
+use crate::agent::{self, Agent, MAX_CONNECTIONS};
+use crate::options::{Meeting, Options, StartError};
+
+/// Whether the set-up is done.
+struct Gate {
+    keep: u64,
+    done: Cell<bool>,
+}
+
+impl Gate {
+    /// Lets the host in on `stream`: false where it has gone meanwhile.
+    async fn admit<S>(&self, stream: &mut S) -> Result<bool, StartError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if self.done.get() {
+            return Ok(say_ready(stream).await.is_ok());
+        }
+        let Ok(wanted) = ask_setup(stream).await else { return Ok(false) };
+        if let Err(reason) = setup::apply(&wanted, self.keep) {
+            // It ends all the same where nobody hears why.
+            say_failed(stream, &reason).await.ok();
+            return Err(StartError::Setup { reason });
+        }
+        self.done.set(true);
+        Ok(say_ready(stream).await.is_ok())
+    }
+}
+
+/// Serves everybody who is met; with `--exit-with-stream` the first alone, and ends with it.
+pub(crate) async fn serve(agent: Rc<Agent>, meeting: &Meeting, options: &Options) -> Result<(), StartError> {
+    let gate = Gate { keep: options.agent_capabilities.unwrap_or(u64::MAX), done: Cell::new(false) };
+    essentials::make();
+    setup::limit(options.open_files).map_err(StartError::step("lower its limits"))?;
+    match meeting {
+        Meeting::Stdio => {
+            let stream = standard::streams().map_err(StartError::step("use --stdio"))?;
+            serve_one(agent, &gate, stream).await
+        }
+        Meeting::Door(folder) => {
+            let step = StartError::step("watch the folder of --door");
+            if options.exit_with_stream {
+                let owner = door::first(folder).await.map_err(&step)?.ok_or(StartError::OwnerGone)?;
+                return serve_one(agent, &gate, owner).await;
+            }
+            let mut door = match Door::open(folder) {
+                Ok(door) => door,
+                Err(error) => return Err(cannot_watch(folder, error).await),
+            };
+            let visitors = Visitors::new(agent, gate);
+            loop {
+                visitors.receive(door.next().await.map_err(&step)?).await?;
+            }
+        }
+        Meeting::Listen(path) => {
+            let step = StartError::step("use --listen");
+            let listener = visitor::listen(path).map_err(&step)?;
+            let visitors = Visitors::new(agent, gate);
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) if visitor::is_from_outside(&stream) => visitors.receive(stream).await?,
+                    Ok(_) => {}
+                    // sleep: nothing tells when descriptors are free again, and accept would fail at once until then.
+                    Err(_) => tokio::time::sleep(std::time::Duration::from_millis(10)).await,
+                }
+            }
+        }
+    }
+}
+
+/// Tells who waits that nobody who comes later would be met: the kernel gives each user only so many watches
+/// (fs.inotify.max_user_instances of inotify(7)).
+async fn cannot_watch(folder: &Path, error: std::io::Error) -> StartError {
+    let reason = format!("watch for visitors: {error}; raise the setting fs.inotify.max_user_instances");
+    if let Ok(Some(mut host)) = door::first(folder).await {
+        // It ends all the same where nobody hears why.
+        say_failed(&mut host, &reason).await.ok();
+    }
+    StartError::Setup { reason }
+}
+
+async fn serve_one<S>(agent: Rc<Agent>, gate: &Gate, mut stream: S) -> Result<(), StartError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    if gate.admit(&mut stream).await? {
+        agent::connection(agent, stream).await;
+    }
+    Ok(())
+}
+
+/// Several at once.
+struct Visitors {
+    agent: Rc<Agent>,
+    gate: Rc<Gate>,
+    room: Arc<Semaphore>,
+}
+
+impl Visitors {
+    fn new(agent: Rc<Agent>, gate: Gate) -> Self {
+        Self { agent, gate: Rc::new(gate), room: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
+    }
+
+    /// The set-up is waited for here, so that nobody else is met before it is done.
+    async fn receive(&self, mut stream: UnixStream) -> Result<(), StartError> {
+        let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return Ok(()) };
+        let (agent, gate) = (Rc::clone(&self.agent), Rc::clone(&self.gate));
+        let admitted = if gate.done.get() { None } else { Some(gate.admit(&mut stream).await?) };
+        tokio::task::spawn_local(async move {
+            let admitted = match admitted {
+                Some(admitted) => admitted,
+                // Nothing can fail any more but the stream.
+                None => gate.admit(&mut stream).await.unwrap_or(false),
+            };
+            if admitted {
+                agent::connection(agent, stream).await;
+            }
+            drop(place);
+        });
+        Ok(())
+    }
+}
