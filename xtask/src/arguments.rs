@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{bench, console_blocks, generated, layers, test, tidy};
+use crate::{bench, conformance, console_blocks, generated, layers, test, test_bed, tidy};
 
 const USAGE: &str = "\
 Usage: cargo xtask TASK
@@ -13,7 +13,11 @@ Usage: cargo xtask TASK
   tidy                              the house style that rustfmt and clippy don't know
   gen [--check]                     write (or compare) the reference pages generated from the program
   console                           run the console blocks of README.md and docs/ and compare what they print
+  conformance                       write docs/conformance.json from the last `test`, for docs/capabilities.md
   bench run [--rounds N]            measure, and write bench/results/ and docs/benchmarks.md
+  test-bed start|stop|env [--folder F]
+                                    real engines and registries for the tests, brought up or down by hand
+  bench image [--rounds N]          the same for fetching and unpacking an image
   bench table                       write docs/benchmarks.md again from the newest result";
 
 /// Runs the named task. `Ok(false)`: it ran and found something wrong, and has said what.
@@ -23,6 +27,9 @@ pub(crate) fn run(arguments: Vec<String>) -> Result<bool> {
         println!("{USAGE}");
         return Ok(false);
     };
+    if *task == "test-bed" {
+        return test_bed::run(rest);
+    }
     let workspace = Workspace::find()?;
     match (*task, rest) {
         ("layers", []) => layers::run(&workspace),
@@ -31,7 +38,9 @@ pub(crate) fn run(arguments: Vec<String>) -> Result<bool> {
         ("gen", ["--check"]) => generated::check(&workspace),
         ("console", []) => console_blocks::run(&workspace),
         ("test", flags) => test::run(&workspace, &test::Choice::parse(flags)?),
+        ("conformance", []) => conformance::record(&workspace),
         ("bench", ["run", flags @ ..]) => bench::run(&workspace, &bench::Settings::parse(flags)?),
+        ("bench", ["image", flags @ ..]) => bench::run_images(&workspace, &bench::Settings::parse(flags)?),
         ("bench", ["table"]) => bench::write_table(&workspace),
         ("help" | "--help" | "-h", []) => {
             println!("{USAGE}");

@@ -3,6 +3,9 @@
 mod concurrency;
 mod contender;
 mod docker;
+mod engines;
+mod images;
+mod images_table;
 mod limits;
 mod machine;
 mod memory;
@@ -15,6 +18,8 @@ mod steps;
 mod table;
 mod timing;
 
+pub(crate) use images::run as run_images;
+pub(crate) use machine::{commit, now, of_tests as machine_of_tests};
 pub(crate) use run::run;
 pub(crate) use settings::Settings;
 pub(crate) use table::{newest as table, write as write_table};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{bench, command};
+use crate::{bench, command, conformance};
 
 /// Writes the pages into docs/.
 pub(crate) fn write(workspace: &Workspace) -> Result<bool> {
@@ -76,6 +76,9 @@ fn pages(workspace: &Workspace) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     collect(&folder, &folder, &mut pages)?;
     if let Some(table) = bench::table(workspace)? {
         pages.insert(PathBuf::from("benchmarks.md"), table.into_bytes());
+    }
+    if let Some(table) = conformance::table(workspace)? {
+        pages.insert(PathBuf::from("capabilities.md"), table.into_bytes());
     }
     Ok(pages)
 }

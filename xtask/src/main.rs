@@ -4,10 +4,12 @@
 mod arguments;
 mod bench;
 mod command;
+mod conformance;
 mod console_blocks;
 mod generated;
 mod layers;
 mod test;
+mod test_bed;
 mod tidy;
 mod workspace;
 

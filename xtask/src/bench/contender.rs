@@ -13,17 +13,30 @@ pub(crate) struct Contender {
     /// The isolation it gives.
     pub(crate) does: &'static str,
     pub(crate) argv: Vec<String>,
+    /// Variables besides those of the program under test.
+    pub(crate) env: Vec<(String, String)>,
 }
 
 impl Contender {
-    fn new(id: &'static str, does: &'static str, argv: &[&str]) -> Self {
+    pub(super) fn new(id: &'static str, does: &'static str, argv: &[&str]) -> Self {
         let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
         let program = argv[0].rsplit('/').next().unwrap_or_default();
         let label = std::iter::once(program)
             .chain(argv[1..].iter().map(String::as_str))
             .collect::<Vec<_>>()
             .join(" ");
-        Self { id, label: format!("`{label}`"), does, argv }
+        Self { id, label: format!("`{label}`"), does, argv, env: Vec::new() }
+    }
+
+    /// Fork and exec, for scale.
+    pub(super) fn bare() -> Self {
+        Self::new("bare", "none: fork and exec", &["/bin/echo", "hello"])
+    }
+
+    /// With a variable.
+    pub(super) fn with(mut self, name: &str, value: String) -> Self {
+        self.env.push((name.to_owned(), value));
+        self
     }
 }
 
@@ -36,7 +49,7 @@ pub(crate) fn run_contenders(
     skipped: &mut Vec<Skipped>,
 ) -> Vec<Contender> {
     let program = agentkernel.to_string_lossy();
-    let mut contenders = vec![Contender::new("bare", "none: fork and exec", &["/bin/echo", "hello"])];
+    let mut contenders = vec![Contender::bare()];
     if command::find("bwrap").is_some() {
         let plain = ["bwrap", "--unshare-all", "--ro-bind", "/", "/", "/bin/echo", "hello"];
         contenders.push(Contender::new("bwrap", "namespaces only; the host's files readable", &plain));
@@ -98,7 +111,7 @@ pub(crate) fn exec_contenders(
 ) -> Vec<Contender> {
     let program = agentkernel.to_string_lossy();
     let mut contenders = vec![
-        Contender::new("bare", "none: fork and exec", &["/bin/echo", "hello"]),
+        Contender::bare(),
         Contender::new(
             "agentkernel-exec",
             "as the sandbox",

@@ -57,8 +57,12 @@ impl Docker {
     /// The client's first words.
     pub(crate) fn client(&self) -> [String; 3] {
         let program = command::find("docker").unwrap_or_else(|| PathBuf::from("docker"));
-        let socket = self.folder.join("socket");
-        [program.to_string_lossy().into_owned(), "--host".to_owned(), format!("unix://{}", socket.display())]
+        [program.to_string_lossy().into_owned(), "--host".to_owned(), self.host()]
+    }
+
+    /// The value of `DOCKER_HOST` for it.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.folder.join("socket").display())
     }
 
     /// The client with these arguments.

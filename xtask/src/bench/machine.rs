@@ -6,6 +6,14 @@ use std::process::Command;
 use super::result::Machine;
 use crate::command;
 
+/// What decides which features backends have here, in one line.
+pub(crate) fn of_tests() -> String {
+    let machine = describe(Path::new("/bin/false"));
+    // The kernel's version without what its builder calls it.
+    let kernel: Vec<&str> = machine.kernel.split(['-', ' ']).take(2).collect();
+    format!("{}, {}, cgroups {}", machine.system, kernel.join(" "), machine.cgroups)
+}
+
 /// Describes this machine and the contenders' programs.
 pub(crate) fn describe(agentkernel: &Path) -> Machine {
     let field = |file: &str, name: &str| {

@@ -5,8 +5,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-/// The variable that names the state folder.
-pub(crate) const STATE_VARIABLE: &str = "AGENTKERNEL_STATE_DIR";
+/// What the program under test is told: where its state is, and which backend unless a flag says otherwise.
+pub(crate) fn variables(state: &Path) -> [(&'static str, PathBuf); 2] {
+    [("AGENTKERNEL_STATE_DIR", state.to_path_buf()), ("AGENTKERNEL_BACKEND", "native".into())]
+}
 
 /// Program and state in one folder, removed when this is dropped.
 pub(crate) struct Program {
@@ -41,7 +43,7 @@ impl Program {
     /// The program, with its state.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(self.file());
-        command.env(STATE_VARIABLE, self.state()).args(arguments);
+        command.envs(variables(&self.state())).args(arguments);
         command
     }
 }

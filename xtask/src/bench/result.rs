@@ -89,6 +89,40 @@ pub(crate) struct Step {
     pub(crate) microseconds: Vec<f64>,
 }
 
+/// One run of the benchmark of images, `bench/results/*-images.json`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ImageReport {
+    pub(crate) taken_at: String,
+    pub(crate) commit: String,
+    pub(crate) machine: Machine,
+    /// What a pull transfers.
+    pub(crate) compressed_bytes: u64,
+    /// What it becomes.
+    pub(crate) unpacked_bytes: u64,
+    pub(crate) rows: Vec<ImageRow>,
+    /// `None` where it could not be measured.
+    pub(crate) second_run: Option<SecondRun>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+/// One contender's pulls, each from an empty store.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ImageRow {
+    pub(crate) id: String,
+    pub(crate) label: String,
+    /// What state the image is in afterwards.
+    pub(crate) does: String,
+    pub(crate) milliseconds: Vec<f64>,
+}
+
+/// Runs on an image that was pulled before.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SecondRun {
+    pub(crate) milliseconds: Vec<f64>,
+    /// What the registry was asked during all of them.
+    pub(crate) requests: usize,
+}
+
 /// Something that could not be measured here.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Skipped {

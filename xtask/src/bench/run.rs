@@ -7,7 +7,7 @@ use super::docker::Docker;
 use super::program::Program;
 use super::result::{Group, Report, Skipped};
 use super::settings::Settings;
-use super::{concurrency, machine, memory, steps, table, timing};
+use super::{concurrency, engines, machine, memory, steps, table, timing};
 use crate::command;
 use crate::test::{FOR_BENCHMARKS, install_packages};
 use crate::workspace::Workspace;
@@ -59,7 +59,8 @@ fn measure(
         settings.rounds,
         &mut skipped,
     )?;
-    let exec = exec_group(agentkernel, docker, settings, &mut skipped)?;
+    let mut groups = vec![run, exec_group(agentkernel, docker, settings, &mut skipped)?];
+    groups.extend(engines::groups(agentkernel, docker, settings.rounds, &mut skipped)?);
 
     println!("bench: concurrency");
     let concurrency = vec![
@@ -81,16 +82,7 @@ fn measure(
         Vec::new()
     });
     let commit = machine::commit(&workspace.root);
-    Ok(Report {
-        taken_at,
-        commit,
-        machine,
-        groups: vec![run, exec],
-        concurrency,
-        memory: idle,
-        steps,
-        skipped,
-    })
+    Ok(Report { taken_at, commit, machine, groups, concurrency, memory: idle, steps, skipped })
 }
 
 fn exec_group(
@@ -102,6 +94,14 @@ fn exec_group(
     let ours = |words: &[&str]| command::output(&mut agentkernel.command(words)).map(drop);
     ours(&["create", SANDBOX])?;
     ours(&["start", SANDBOX])?;
+    let in_docker = docker.and_then(|docker| {
+        let made = engines::start_in_docker(agentkernel, docker);
+        made.map_err(|error| {
+            let what = "exec with backend docker".to_owned();
+            skipped.push(Skipped { what, why: format!("{error:#}") });
+        })
+        .ok()
+    });
     let container = match docker {
         Some(docker) => {
             let mut run = docker.command(&["run", "--detach", Docker::IMAGE, "/bin/sleep", "1000"]);
@@ -110,12 +110,16 @@ fn exec_group(
         None => None,
     };
     let known = container.as_ref().map(|(docker, id)| (*docker, id.as_str()));
-    let contenders = exec_contenders(&agentkernel.file(), SANDBOX, known);
+    let mut contenders = exec_contenders(&agentkernel.file(), SANDBOX, known);
+    contenders.extend(in_docker.as_ref().map(|running| running.contender(agentkernel)));
     let title = "One more command in a box that runs";
     let group = timing::interleaved("exec", title, contenders, agentkernel, settings.rounds, skipped);
     if let Some((docker, id)) = &container {
         command::output(&mut docker.command(&["rm", "--force", id]))?;
     }
     ours(&["remove", "--force", SANDBOX])?;
+    if let Some(running) = in_docker {
+        running.remove(agentkernel)?;
+    }
     group
 }

@@ -1,11 +1,12 @@
 //! docs/benchmarks.md, written from the newest file of bench/results/ and from nothing else.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use serde::de::DeserializeOwned;
 
-use super::result::{Group, Report, Row};
+use super::images_table;
+use super::result::{Group, ImageReport, Report, Row};
 use super::statistics::{median, quantile};
 use crate::workspace::Workspace;
 
@@ -20,20 +21,46 @@ pub(crate) fn write(workspace: &Workspace) -> Result<bool> {
     Ok(true)
 }
 
-/// The page for the newest result; `None` where there is none.
-pub(crate) fn newest(workspace: &Workspace) -> Result<Option<String>> {
-    let Ok(entries) = std::fs::read_dir(workspace.root.join("bench/results")) else { return Ok(None) };
-    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    // Names begin with the time they were taken at.
-    let Some(file) = files.into_iter().max() else { return Ok(None) };
-    let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-    let report: Report = serde_json::from_str(&text).with_context(|| format!("parse {}", file.display()))?;
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    page(&report, &name).map(Some).context("write the page")
+/// How the files of the image benchmark end.
+const OF_IMAGES: &str = "-images.json";
+
+/// Writes a result of the image benchmark, and the page.
+pub(crate) fn write_images(workspace: &Workspace, report: &ImageReport) -> Result<()> {
+    let folder = workspace.root.join("bench/results");
+    std::fs::create_dir_all(&folder)?;
+    let name = format!("{}{OF_IMAGES}", report.taken_at.replace(':', "-"));
+    let mut json = serde_json::to_string(report)?;
+    json.push('\n');
+    std::fs::write(folder.join(&name), json).with_context(|| format!("write bench/results/{name}"))?;
+    println!("bench: bench/results/{name}");
+    write(workspace).map(drop)
 }
 
-fn page(report: &Report, file: &str) -> Result<String, std::fmt::Error> {
+/// The page for the newest results; `None` where there is none.
+pub(crate) fn newest(workspace: &Workspace) -> Result<Option<String>> {
+    let Some((name, report)) = newest_of::<Report>(workspace, false)? else { return Ok(None) };
+    let images = newest_of::<ImageReport>(workspace, true)?;
+    page(&report, &name, images.as_ref()).map(Some).context("write the page")
+}
+
+/// The newest result of one of the two kinds, with its file's name.
+fn newest_of<T: DeserializeOwned>(workspace: &Workspace, of_images: bool) -> Result<Option<(String, T)>> {
+    let Ok(entries) = std::fs::read_dir(workspace.root.join("bench/results")) else { return Ok(None) };
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let names = names.filter(|name| name.ends_with(".json") && name.ends_with(OF_IMAGES) == of_images);
+    // Names begin with the time they were taken at.
+    let Some(name) = names.max() else { return Ok(None) };
+    let file = workspace.root.join("bench/results").join(&name);
+    let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
+    let report = serde_json::from_str(&text).with_context(|| format!("parse {}", file.display()))?;
+    Ok(Some((name, report)))
+}
+
+fn page(
+    report: &Report,
+    file: &str,
+    images: Option<&(String, ImageReport)>,
+) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     let machine = &report.machine;
     writeln!(out, "# Benchmarks\n")?;
@@ -67,13 +94,18 @@ fn page(report: &Report, file: &str) -> Result<String, std::fmt::Error> {
     for group in &report.groups {
         group_table(&mut out, group)?;
     }
+    if let Some((file, images)) = images {
+        images_table::section(&mut out, file, images)?;
+    }
     concurrency(&mut out, report)?;
     memory(&mut out, report)?;
     steps(&mut out, report)?;
-    goals(&mut out, report)?;
-    if !report.skipped.is_empty() {
+    goals(&mut out, report, images.map(|(_, images)| images))?;
+    let skipped: Vec<_> =
+        report.skipped.iter().chain(images.iter().flat_map(|(_, images)| &images.skipped)).collect();
+    if !skipped.is_empty() {
         writeln!(out, "\n## Not measured\n")?;
-        for skipped in &report.skipped {
+        for skipped in skipped {
             writeln!(out, "- {}: {}", skipped.what, skipped.why.lines().next().unwrap_or_default())?;
         }
     }
@@ -164,7 +196,7 @@ fn steps(out: &mut String, report: &Report) -> std::fmt::Result {
 }
 
 /// The goals that were set before the first measurement, and what became of them.
-fn goals(out: &mut String, report: &Report) -> std::fmt::Result {
+fn goals(out: &mut String, report: &Report, images: Option<&ImageReport>) -> std::fmt::Result {
     writeln!(out, "\n## Goals\n\n| goal | measured | reached |\n|---|--:|---|")?;
     let mut goal = |text: &str, value: Option<f64>, unit: &str, reached: &dyn Fn(f64) -> bool| match value {
         Some(value) => {
@@ -226,6 +258,31 @@ fn goals(out: &mut String, report: &Report) -> std::fmt::Result {
         " MiB",
         &|x| x <= 1.0,
     )?;
+    goal(
+        "`run` on Docker no slower than `docker run --rm` with the same options",
+        ratio("run-docker", "agentkernel-docker", "docker-same"),
+        "x its time",
+        &|x| x <= 1.0,
+    )?;
+    goal(
+        "`run` on Podman no slower than `podman run --rm` with the same options",
+        ratio("run-podman", "agentkernel-podman", "podman-same"),
+        "x its time",
+        &|x| x <= 1.0,
+    )?;
+    goal(
+        "exec in a Docker sandbox at least 10x faster than `docker exec`",
+        ratio("exec", "docker-exec", "agentkernel-exec-docker"),
+        "x",
+        &|x| x >= 10.0,
+    )?;
+    goal(
+        "native run on a cached image within 1.2x of native run on `host`",
+        ratio("run-image", "agentkernel-debian", "agentkernel-host"),
+        "x its time",
+        &|x| x <= 1.2,
+    )?;
+    images_table::goals(images, &mut goal)?;
     write!(out, "{WHY_NOT_FASTER}")
 }
 
@@ -291,7 +348,7 @@ mod tests {
 
     #[test]
     fn goals_are_judged_by_the_medians() {
-        let page = page(&report(), "x.json").unwrap();
+        let page = page(&report(), "x.json", None).unwrap();
         assert!(
             page.contains("| the same with the network of the default profile | 1.20x its time | **no** |"),
             "{page}"

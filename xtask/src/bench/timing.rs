@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 
 use super::contender::Contender;
-use super::program::{Program, STATE_VARIABLE};
+use super::program::{self, Program};
 use super::result::{Group, Row, Skipped};
 
 /// Runs before the first that counts: caches are then as warm as in the middle of a day's work.
@@ -33,29 +33,29 @@ pub(crate) fn interleaved(
     let state = agentkernel.state();
     let mut rows = Vec::new();
     for contender in contenders {
-        match (0..WARM_UPS).try_for_each(|_| time(&contender.argv, &state).map(drop)) {
-            Ok(()) => rows.push((contender.argv.clone(), contender.into_row())),
+        match (0..WARM_UPS).try_for_each(|_| time(&contender, &state).map(drop)) {
+            Ok(()) => rows.push((contender.row(), contender)),
             Err(error) => skipped.push(Skipped { what: contender.label, why: format!("{error:#}") }),
         }
     }
     for round in 0..rounds {
         println!("bench: {title}: round {} of {rounds}", round + 1);
-        for (argv, row) in &mut rows {
+        for (row, contender) in &mut rows {
             let sample =
-                time(argv, &state).with_context(|| format!("round {} of {}", round + 1, row.label))?;
+                time(contender, &state).with_context(|| format!("round {} of {}", round + 1, row.label))?;
             row.first_output_ms.push(sample.first_output_ms);
             row.exit_ms.push(sample.exit_ms);
         }
     }
-    let rows = rows.into_iter().map(|(_, row)| row).collect();
+    let rows = rows.into_iter().map(|(row, _)| row).collect();
     Ok(Group { id: id.to_owned(), title: title.to_owned(), rows })
 }
 
 impl Contender {
-    fn into_row(self) -> Row {
+    fn row(&self) -> Row {
         Row {
             id: self.id.to_owned(),
-            label: self.label,
+            label: self.label.clone(),
             does: self.does.to_owned(),
             first_output_ms: Vec::new(),
             exit_ms: Vec::new(),
@@ -64,11 +64,13 @@ impl Contender {
 }
 
 /// Runs the command once; it must print `hello` and succeed.
-fn time(argv: &[String], state: &Path) -> Result<Sample> {
+fn time(contender: &Contender, state: &Path) -> Result<Sample> {
+    let argv = &contender.argv;
     let begun = Instant::now();
     let mut child = Command::new(&argv[0])
         .args(&argv[1..])
-        .env(STATE_VARIABLE, state)
+        .envs(program::variables(state))
+        .envs(contender.env.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -112,6 +114,7 @@ mod tests {
             label: id.to_owned(),
             does: "",
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
+            env: Vec::new(),
         };
         let program = Program::install(Path::new("/bin/true")).unwrap();
         let mut skipped = Vec::new();

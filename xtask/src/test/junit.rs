@@ -7,7 +7,13 @@ use super::tally::{Case, Verdict, skip_reason};
 
 /// All test cases of a report.
 pub(crate) fn cases(xml: &str) -> Result<Vec<Case>> {
-    let mut cases = Vec::new();
+    let bodies = bodies(xml)?;
+    Ok(bodies.into_iter().map(|(name, body)| Case { name, verdict: verdict(body) }).collect())
+}
+
+/// The name of each test case and what is in its element.
+fn bodies(xml: &str) -> Result<Vec<(String, &str)>> {
+    let mut bodies = Vec::new();
     let mut rest = xml;
     while let Some(at) = rest.find("<testcase ") {
         rest = &rest[at..];
@@ -22,10 +28,22 @@ pub(crate) fn cases(xml: &str) -> Result<Vec<Case>> {
         let attribute =
             |name: &str| attribute(head, name).with_context(|| format!("a <testcase> without {name}"));
         let name = format!("{}::{}", attribute("classname")?, attribute("name")?);
-        cases.push(Case { name, verdict: verdict(body) });
+        bodies.push((name, body));
         rest = &rest[body_end..];
     }
-    Ok(cases)
+    Ok(bodies)
+}
+
+/// What stands behind `mark` in each line of a test's standard output that has it, with the test's name.
+pub(crate) fn marked_lines(xml: &str, mark: &str) -> Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for (name, body) in bodies(xml)? {
+        let output = element(body, "system-out").unwrap_or_default();
+        // Where tests run one at a time, their first line stands behind `test NAME ... `.
+        let lines = output.lines().filter_map(|line| line.split_once(mark));
+        found.extend(lines.map(|(_, rest)| (name.clone(), rest.to_owned())));
+    }
+    Ok(found)
 }
 
 fn verdict(body: &str) -> Verdict {
@@ -84,6 +102,12 @@ SKIPPED: no &lt;nft&gt;
                 ("agentkernel-store::c".to_owned(), Verdict::Failed),
             ]
         );
+    }
+
+    #[test]
+    fn marked_lines_are_found_with_their_tests() {
+        let found = marked_lines(REPORT, "SKIPPED: ").unwrap();
+        assert_eq!(found, [("agentkernel-store::a::ok".to_owned(), "no <nft>".to_owned())]);
     }
 
     #[test]

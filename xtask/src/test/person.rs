@@ -9,9 +9,11 @@ use anyhow::{Context, Result};
 
 use super::accessible;
 use crate::command;
+use crate::test_bed::{self, Variables};
 use crate::workspace::Workspace;
 
-const NAME: &str = "agentkernel-test";
+/// Its name.
+pub(crate) const NAME: &str = "agentkernel-test";
 /// Variables that say how thorough the tests are; the only ones that are passed on.
 const FOR_TESTS: &str = "AGENTKERNEL_TEST_";
 const TUN: &str = "/dev/net/tun";
@@ -28,11 +30,7 @@ pub(crate) struct Person {
 impl Person {
     /// Makes the user where it is missing, with subordinate ids (useradd gives them) and a fresh folder.
     pub(crate) fn ensure() -> Result<Self> {
-        let made_here = command::output(Command::new("id").args(["-u", NAME])).is_err();
-        if made_here {
-            let arguments = ["--no-create-home", "--shell", "/bin/sh", "--home-dir", "/nonexistent", NAME];
-            command::output(Command::new("useradd").args(arguments))?;
-        }
+        let made_here = ensure_user()?;
         // Short, because names of unix sockets are at most 107 bytes long (unix(7)).
         let folder = PathBuf::from(format!("/var/tmp/ak-test-{}", std::process::id()));
         let person = Self { folder, made_here, tun_mode: open_tun()? };
@@ -59,8 +57,14 @@ impl Person {
         Ok(copy)
     }
 
-    /// `program` as the user: with an environment of its own and no terminal, in the workspace's root.
-    pub(crate) fn command(&self, workspace: &Workspace, program: &Path) -> Command {
+    /// `program` as the user: with an environment of its own and no terminal, in the workspace's root. Of
+    /// the test bed's variables it gets those that it can use.
+    pub(crate) fn command(
+        &self,
+        workspace: &Workspace,
+        program: &Path,
+        more_variables: &Variables,
+    ) -> Command {
         let mut words = accessible::prefix(&[&workspace.root, &workspace.target], &self.folder("stash"));
         let become_user = [
             "setsid",
@@ -86,8 +90,12 @@ impl Person {
             ("LANG", "C.UTF-8".into()),
         ];
         words.extend(variables.iter().map(|(name, value)| format!("{name}={}", value.display())));
-        let for_tests = std::env::vars().filter(|(name, _)| name.starts_with(FOR_TESTS));
+        // What names root's engines in root's own shell is not for the user.
+        let for_tests =
+            std::env::vars().filter(|(name, _)| name.starts_with(FOR_TESTS) && !test_bed::is_variable(name));
         words.extend(for_tests.map(|(name, value)| format!("{name}={value}")));
+        let theirs = test_bed::for_ordinary_user(more_variables);
+        words.extend(theirs.into_iter().map(|(name, value)| format!("{name}={value}")));
         let mut command = workspace.command(&words[0]);
         command.args(&words[1..]).arg(program);
         command
@@ -95,7 +103,7 @@ impl Person {
 
     fn undo(&self) -> Result<()> {
         if let Some(mode) = self.tun_mode {
-            std::fs::set_permissions(TUN, std::fs::Permissions::from_mode(mode))?;
+            close_tun(mode)?;
         }
         command::output(Command::new("rm").arg("-rf").arg(&self.folder))?;
         if self.made_here {
@@ -113,8 +121,18 @@ impl Drop for Person {
     }
 }
 
+/// Makes the user where it is missing; whether it was.
+pub(crate) fn ensure_user() -> Result<bool> {
+    let missing = command::output(Command::new("id").args(["-u", NAME])).is_err();
+    if missing {
+        let arguments = ["--no-create-home", "--shell", "/bin/sh", "--home-dir", "/nonexistent", NAME];
+        command::output(Command::new("useradd").args(arguments))?;
+    }
+    Ok(missing)
+}
+
 /// Lets every user open the tunnel device, as most machines do anyway; pasta needs it. Returns the mode to set back.
-fn open_tun() -> Result<Option<u32>> {
+pub(crate) fn open_tun() -> Result<Option<u32>> {
     let Ok(metadata) = std::fs::metadata(OsStr::new(TUN)) else { return Ok(None) };
     let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o006 == 0o006 {
@@ -123,4 +141,9 @@ fn open_tun() -> Result<Option<u32>> {
     println!("prepare: {TUN} opened to all users during the tests, as pasta needs");
     std::fs::set_permissions(TUN, std::fs::Permissions::from_mode(0o666))?;
     Ok(Some(mode))
+}
+
+/// Sets the tunnel device's mode back.
+pub(crate) fn close_tun(mode: u32) -> Result<()> {
+    std::fs::set_permissions(TUN, std::fs::Permissions::from_mode(mode)).context("close the tunnel device")
 }

@@ -102,7 +102,8 @@ impl CargoTool {
     }
 }
 
-fn cache_folder() -> Result<PathBuf> {
+/// The tasks' own folder in the user's cache.
+pub(crate) fn cache_folder() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
     Ok(cache.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?.join("agentkernel-xtask"))

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
+use super::bed_for_tests::BedForTests;
 use super::choice::Choice;
 use super::leftovers;
 use super::person::Person;
@@ -12,7 +13,7 @@ use super::prepare::{CargoTool, FOR_TESTS, install_packages};
 use super::suite::Suite;
 use super::tally::{Case, Tally, Verdict};
 use crate::workspace::Workspace;
-use crate::{command, console_blocks, generated, layers, tidy};
+use crate::{command, conformance, console_blocks, generated, layers, tidy};
 
 const GATES: &str = "gates";
 
@@ -83,18 +84,21 @@ impl Run<'_> {
             self.tally.add_one(GATES, "build of the tests", Verdict::Failed);
             return Ok(());
         };
+        let bed = BedForTests::start(choice, &mut self.tally);
+        // Before root's tests: some of them try what a user with subordinate ids could, and this may be the only one.
+        let person = if command::is_root() && !choice.quick { Some(Person::ensure()?) } else { None };
         if choice.as_root {
             self.suite("as root", command::is_root(), "this is not root", |workspace| {
-                suite.run(workspace, None)
+                suite.run(workspace, None, bed.variables())
             })?;
         }
         if choice.as_user && !choice.quick {
             self.suite("as an ordinary user", true, "", |workspace| {
-                let person = command::is_root().then(Person::ensure).transpose()?;
-                suite.run(workspace, person.as_ref())
+                suite.run(workspace, person.as_ref(), bed.variables())
             })?;
         }
-        Ok(())
+        bed.end(&mut self.tally);
+        self.gate("conformance as recorded", |workspace| Ok(verdict(conformance::compare(workspace)?)))
     }
 
     fn suite(

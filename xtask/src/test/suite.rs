@@ -10,8 +10,9 @@ use super::person::Person;
 use super::prepare::CargoTool;
 use super::tally::Case;
 use super::{junit, libtest};
-use crate::command;
+use crate::test_bed::{self, Variables};
 use crate::workspace::Workspace;
+use crate::{command, conformance};
 
 /// How long one test executable may take without cargo-nextest, which has a deadline for each test, in seconds.
 const EXECUTABLE_DEADLINE: &str = "1200";
@@ -70,16 +71,21 @@ impl Suite {
         Ok(Self::Nextest { tool, binaries, metadata })
     }
 
-    /// Runs all tests, as `person` or else as oneself.
-    pub(crate) fn run(&self, workspace: &Workspace, person: Option<&Person>) -> Result<Vec<Case>> {
+    /// Runs all tests, as `person` or else as oneself, with what `bed` says of the test bed.
+    pub(crate) fn run(
+        &self,
+        workspace: &Workspace,
+        person: Option<&Person>,
+        bed: &Variables,
+    ) -> Result<Vec<Case>> {
         match self {
             Self::Nextest { tool, binaries, metadata } => {
-                run_nextest(workspace, tool, &[binaries, metadata], person)
+                run_nextest(workspace, tool, &[binaries, metadata], person, bed)
             }
             Self::Direct(executables) => {
                 let mut cases = Vec::new();
                 for executable in executables {
-                    cases.extend(executable.run(workspace, person)?);
+                    cases.extend(executable.run(workspace, person, bed)?);
                 }
                 Ok(cases)
             }
@@ -92,6 +98,7 @@ fn run_nextest(
     tool: &CargoTool,
     inputs: &[&PathBuf; 2],
     person: Option<&Person>,
+    bed: &Variables,
 ) -> Result<Vec<Case>> {
     let results = match person {
         Some(person) => person.folder("results"),
@@ -108,11 +115,15 @@ fn run_nextest(
 
     let mut run = match person {
         Some(person) => {
-            let mut command = person.command(workspace, &person.give(tool.binary())?);
+            let mut command = person.command(workspace, &person.give(tool.binary())?, bed);
             command.arg("nextest");
             command
         }
-        None => tool.command(workspace),
+        None => {
+            let mut command = tool.command(workspace);
+            command.envs(test_bed::for_root(bed));
+            command
+        }
     };
     run.args(["run", "--show-progress", "none", "--status-level", "fail", "--final-status-level", "fail"]);
     run.arg("--config-file").arg(&config_file);
@@ -121,6 +132,8 @@ fn run_nextest(
     let xml = std::fs::read_to_string(&report)
         .with_context(|| format!("cargo-nextest left no report at {}", report.display()))?;
     let cases = junit::cases(&xml)?;
+    let who = if person.is_some() || !command::is_root() { "user" } else { "root" };
+    conformance::keep(workspace, who, &junit::marked_lines(&xml, conformance::MARK)?)?;
     if !succeeded && cases.iter().all(|case| case.verdict != super::tally::Verdict::Failed) {
         bail!("cargo-nextest failed although no test did");
     }
@@ -128,12 +141,15 @@ fn run_nextest(
 }
 
 impl Executable {
-    fn run(&self, workspace: &Workspace, person: Option<&Person>) -> Result<Vec<Case>> {
+    fn run(&self, workspace: &Workspace, person: Option<&Person>, bed: &Variables) -> Result<Vec<Case>> {
         let timeout = command::find("timeout").context("timeout(1) is missing")?;
         let mut command = match person {
-            Some(person) => person.command(workspace, &timeout),
+            Some(person) => person.command(workspace, &timeout, bed),
             None => Command::new(timeout),
         };
+        if person.is_none() {
+            command.envs(test_bed::for_root(bed));
+        }
         command.args(["--kill-after", "10", EXECUTABLE_DEADLINE]).arg(&self.file).arg("--show-output");
         let done =
             command.current_dir(&self.folder).stdin(Stdio::null()).stderr(Stdio::inherit()).output()?;
