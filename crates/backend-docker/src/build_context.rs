@@ -8,9 +8,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use agentkernel_backend::BackendError;
+use agentkernel_sys::open_resolved::open_resolved;
 use bytes::Bytes;
 use futures_util::Stream;
-use rustix::fs::{Dir, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{Dir, FileType, OFlags, ResolveFlags};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -82,7 +83,7 @@ pub(crate) fn stream(folder: &Path, dockerfile: &Path) -> Result<Context, Backen
 /// Opens below `root`, through no link: whatever runs in the folder meanwhile, nothing from outside is sent.
 fn open(root: &OwnedFd, path: &Path, flags: OFlags) -> rustix::io::Result<OwnedFd> {
     let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    rustix::fs::openat2(root, path, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+    open_resolved(root, path, flags, ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
 }
 
 struct Walk {
@@ -237,8 +238,14 @@ mod tests {
         write("src/.env", "SECRET=1");
         write("node_modules/x/y", "big");
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, folder.path().join("pipe"), FileType::Fifo, Mode::RUSR, 0)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            folder.path().join("pipe"),
+            FileType::Fifo,
+            rustix::fs::Mode::RUSR,
+            0,
+        )
+        .unwrap();
         assert_eq!(
             names(folder.path()).await,
             [

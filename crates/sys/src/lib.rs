@@ -11,6 +11,7 @@ pub mod loop_device;
 pub mod loopback;
 pub mod mount;
 pub mod netlink;
+pub mod open_resolved;
 pub mod overlay;
 pub mod process;
 mod raw_syscall;

@@ -3,9 +3,11 @@
 use std::ffi::CStr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags};
+
+use crate::open_resolved::open_resolved;
 
 /// What a mount forbids, as MOUNT_ATTR_* of mount_setattr(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -42,13 +44,7 @@ pub fn clone_tree(source: &CStr, attributes: MountAttributes) -> Result<OwnedFd,
 /// box that may write to a folder above, and is refused. Errors: ELOOP for such a link; openat2(2) and as above.
 pub fn clone_resolved_tree(source: &CStr, attributes: MountAttributes) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::NO_SYMLINKS;
-    let place = loop {
-        match rustix::fs::openat2(CWD, source, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            // The kernel saw a rename underway and asks for another try (openat2(2), EAGAIN).
-            Err(Errno::AGAIN | Errno::INTR) => {}
-            other => break other?,
-        }
-    };
+    let place = open_resolved(CWD, source, OFlags::PATH, resolve)?;
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE

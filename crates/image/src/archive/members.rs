@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use agentkernel_sys::open_resolved::open_resolved;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -56,7 +57,7 @@ impl Members for FolderMembers {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         // Without NONBLOCK a pipe that lies there would make us wait for ever.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match rustix::fs::openat2(&self.0, name, flags, Mode::empty(), resolve) {
+        match open_resolved(&self.0, name, flags, resolve) {
             Ok(handle) => {
                 let file = File::from(handle);
                 let metadata = file.metadata()?;

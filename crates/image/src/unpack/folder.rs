@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
+use agentkernel_sys::open_resolved::open_resolved;
 use agentkernel_sys::remove_tree::remove_contents;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
 use rustix::io::Errno;
@@ -61,13 +62,7 @@ impl Folder {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let name = if path.is_empty() { c".".to_owned() } else { c_string(path) };
-        loop {
-            match rustix::fs::openat2(&self.root, &name, flags, Mode::empty(), resolve) {
-                // A rename elsewhere on the machine can make the kernel unsure about `..` (openat2(2), EAGAIN).
-                Err(Errno::AGAIN | Errno::INTR) => continue,
-                other => return other.map(File::from),
-            }
-        }
+        open_resolved(&self.root, &name, flags, resolve).map(File::from)
     }
 
     /// The folder that `path` is in, and its name there. `None` where that folder doesn't exist.
