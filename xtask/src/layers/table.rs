@@ -16,17 +16,24 @@ pub(crate) const CRATES: &[(&str, Place)] = &[
     ("sys", Place::Layer(1)),
     ("config", Place::Layer(1)),
     ("store", Place::Layer(1)),
+    ("api", Place::Layer(1)),
+    ("audit", Place::Layer(1)),
     ("image", Place::Layer(2)),
     ("backend", Place::Layer(2)),
     ("agent-binary", Place::Layer(2)),
+    ("sdk", Place::Layer(2)),
     ("backend-native", Place::Layer(3)),
     ("backend-docker", Place::Layer(3)),
+    ("pool", Place::Layer(3)),
     ("backends", Place::Layer(4)),
     ("engine", Place::Layer(4)),
-    ("cli", Place::Layer(6)),
+    ("service", Place::Layer(5)),
+    ("server", Place::Layer(6)),
+    ("mcp", Place::Layer(6)),
+    ("cli", Place::Layer(7)),
     ("guest-agent", Place::Apart(&["protocol"])),
     ("testkit", Place::Apart(&["model", "backend"])),
-    ("xtask", Place::Apart(&[])),
+    ("xtask", Place::Apart(&["sdk"])),
 ];
 
 /// Third-party crates that only these crates of ours may name, although others in the tree use them as well (for which
@@ -40,4 +47,4 @@ pub(crate) const ENTRY_POINTS: &[(&str, &[&str])] = &[
 ];
 
 /// The most packages that Cargo.lock may hold, ours included. Raise it only with a reason in the commit's message.
-pub(crate) const PACKAGE_CEILING: usize = 260;
+pub(crate) const PACKAGE_CEILING: usize = 330;
