@@ -31,7 +31,7 @@ pub fn seeds() -> Vec<Vec<u8>> {
 }
 
 /// Number of verbs in [`verb`].
-const VERBS: u8 = 10;
+const VERBS: u8 = 11;
 
 /// Each verb ends, with a result or an error, once the box has hung up.
 pub fn check(input: &[u8]) {
@@ -88,6 +88,15 @@ async fn verb(guest: &AgentGuest, number: u8) -> Result<(), BackendError> {
             let log = guest.logs(&id, 0, true).await?;
             read(log.stdout).await;
             read(log.stderr).await;
+            Ok(())
+        }
+        9 => {
+            let mut log = guest.ordered_log(&id, 0, true).await?;
+            let mut next = log.start;
+            while let Some(chunk) = log.chunks.next().await? {
+                assert!(chunk.offset == next && !chunk.bytes.is_empty());
+                next += chunk.bytes.len() as u64;
+            }
             Ok(())
         }
         4 => guest.processes().await.map(drop),

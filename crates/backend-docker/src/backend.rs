@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agentkernel_backend::{
-    Backend, BackendError, BoxRecord, EphemeralBox, Guest, ImageBuilder, Images, Lifetime, Probe, Reclaimed,
-    refuse_unsupported,
+    Backend, BackendError, BoxRecord, EphemeralBox, Guest, HandOver, ImageBuilder, Images, Lifetime, Probe,
+    Reclaimed, refuse_unsupported,
 };
 use agentkernel_image::RegistrySettings;
 use agentkernel_model::{BackendName, Capabilities, Feature, Isolation, SandboxSpec};
@@ -246,6 +246,22 @@ impl Backend for DockerBackend {
 
     async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError> {
         Ok(Box::new(ephemeral::launch(&self.parts, spec).await?))
+    }
+
+    async fn take_over(&self, handed: HandOver) -> Result<Box<dyn EphemeralBox>, BackendError> {
+        Ok(Box::new(ephemeral::take_over(&self.parts, handed).await?))
+    }
+
+    /// Where the engine is looked for, and with which runtime it makes boxes. What was found there in the end is compared
+    /// when a box is taken over.
+    fn variant(&self) -> String {
+        let Parts { environment, settings, .. } = &*self.parts;
+        let EngineEnvironment { docker_host, docker_context, container_host, .. } = environment;
+        let runtime = &settings.runtime;
+        format!(
+            "{} {docker_host:?} {docker_context:?} {container_host:?} {runtime:?}",
+            env!("CARGO_PKG_VERSION")
+        )
     }
 
     async fn create(&self, record: &BoxRecord) -> Result<(), BackendError> {

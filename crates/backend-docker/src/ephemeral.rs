@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use agentkernel_backend::{AgentGuest, BackendError, EphemeralBox, Guest, Reclaimed};
+use agentkernel_backend::{
+    AgentGuest, BackendError, EndSignal, Entrance, EphemeralBox, Guest, HandOver, Reclaimed, UnspokenAgent,
+};
 use agentkernel_model::{ImageId, Isolation, SandboxSpec};
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::EngineKind;
@@ -20,7 +23,7 @@ use crate::door::Waiting;
 use crate::far;
 use crate::folder::Folder;
 use crate::lease::{self, Lease};
-use crate::note::Noted;
+use crate::note::{Note, Noted};
 use crate::program::Way;
 
 /// How long an engine may take to remove a container whose first process has ended, before it is told to.
@@ -35,10 +38,11 @@ pub(crate) struct EngineBox {
     engine: Arc<Connected>,
     container: String,
     isolation: Isolation,
-    guest: Arc<dyn Guest>,
+    /// `None` once it is given away.
+    entrance: Option<Entrance>,
     /// The stream that the box lives by, where it is of this machine.
     stream: Option<OwnedFd>,
-    /// `None` once it is released.
+    /// `None` once it is released or given away.
     lease: Option<Lease>,
 }
 
@@ -52,14 +56,14 @@ pub(crate) async fn launch(parts: &Arc<Parts>, spec: &SandboxSpec) -> Result<Eng
     let folder = Folder::new(parts.boxes().join(lease.id()));
     match start(parts, engine, spec, &lease, &folder).await {
         Ok(started) => {
-            let Started { created, guest, stream } = started;
+            let Started { created, entrance, stream } = started;
             let Created { container, isolation } = created;
             Ok(EngineBox {
                 parts: Arc::clone(parts),
                 engine: Arc::clone(engine),
                 container,
                 isolation,
-                guest,
+                entrance: Some(entrance),
                 stream,
                 lease: Some(lease),
             })
@@ -80,7 +84,7 @@ pub(crate) async fn launch(parts: &Arc<Parts>, spec: &SandboxSpec) -> Result<Eng
 
 struct Started {
     created: Created,
-    guest: Arc<dyn Guest>,
+    entrance: Entrance,
     stream: Option<OwnedFd>,
 }
 
@@ -123,7 +127,11 @@ async fn start_once(boot: &mut Boot<'_>, lease: &Lease) -> Result<Started, Backe
         let mut stream = far::attach(engine, &created.container).await?;
         boot.start(&created.container).await?;
         far::pass(&mut stream, boot).await?;
-        return Ok(Started { created, guest: AgentGuest::connect(stream), stream: None });
+        return Ok(Started {
+            created,
+            entrance: Entrance::spoken(AgentGuest::connect(stream)),
+            stream: None,
+        });
     }
     let waiting =
         Waiting::open(boot.folder).map_err(|source| BackendError::runtime("make a box's folder", source))?;
@@ -138,7 +146,7 @@ async fn start_once(boot: &mut Boot<'_>, lease: &Lease) -> Result<Started, Backe
     pass_gate(&mut met.stream, boot.complete(setup)).await?;
     let stream = met.stream.as_fd().try_clone_to_owned();
     let stream = stream.map_err(|source| BackendError::runtime("hold a box's stream", source))?;
-    Ok(Started { created, guest: AgentGuest::connect(met.stream), stream: Some(stream) })
+    Ok(Started { created, entrance: Entrance::new(met.stream.into()), stream: Some(stream) })
 }
 
 /// Removes the container and the folder of box `id`; returns what was there.
@@ -226,6 +234,53 @@ pub(crate) async fn reclaim(parts: &Parts) -> Result<Reclaimed, BackendError> {
     result.map(|()| reclaimed)
 }
 
+/// What is known of a box that is handed over, beside the agent's stream and the lease.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Handed {
+    id: String,
+    container: String,
+    isolation: Isolation,
+    /// What the agent has said so far.
+    said: Vec<u8>,
+}
+
+/// Takes a box over that another process has made on the same engine.
+pub(crate) async fn take_over(parts: &Arc<Parts>, handed: HandOver) -> Result<EngineBox, BackendError> {
+    let strange = |what: &str| BackendError::Invalid {
+        what: format!("what was handed over is no box of {}: {what}", parts.kind.title()),
+    };
+    let state: Handed = serde_json::from_value(handed.state).map_err(|error| strange(&error.to_string()))?;
+    if handed.backend != parts.name || state.isolation.backend != parts.name {
+        return Err(strange("it is another backend's"));
+    }
+    if state.container.is_empty() || !state.container.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(strange("its container has no name"));
+    }
+    let Ok([stream, lease]) = <[OwnedFd; 2]>::try_from(handed.descriptors) else {
+        return Err(strange("it has another number of descriptors"));
+    };
+    let failed = |source| BackendError::runtime("take a box over", source);
+    let lease = Lease::adopt(&parts.leases(), &state.id, lease).map_err(failed)?;
+    let noted = lease.noted().map_err(failed)?.ok_or_else(|| strange("its lease says nothing"))?;
+    let engine = parts.engine().await?;
+    // The image is for recovery alone.
+    if (Note { image: None, ..noted.note }) != engine.note(None) {
+        return Err(strange("it was made on another engine or by another runtime"));
+    }
+    let agent = UnspokenAgent::from_parts(stream, state.said).map_err(failed)?;
+    let copy = agent.try_clone_fd().map_err(failed)?;
+    Ok(EngineBox {
+        parts: Arc::clone(parts),
+        engine: Arc::clone(engine),
+        container: state.container,
+        isolation: state.isolation,
+        entrance: Some(Entrance::new(agent)),
+        stream: Some(copy),
+        lease: Some(lease),
+    })
+}
+
 impl EngineBox {
     /// Ends the agent, and so the container.
     fn hang_up(&self) {
@@ -243,7 +298,43 @@ impl EphemeralBox for EngineBox {
     }
 
     fn guest(&self) -> Arc<dyn Guest> {
-        Arc::clone(&self.guest)
+        match &self.entrance {
+            Some(entrance) => entrance.guest(),
+            // Only what takes the box by value empties it.
+            None => AgentGuest::connect(tokio::io::empty()),
+        }
+    }
+
+    async fn ready(&mut self) -> Result<(), BackendError> {
+        match &mut self.entrance {
+            Some(entrance) => entrance.ready().await,
+            None => Ok(()),
+        }
+    }
+
+    fn end(&self) -> Option<EndSignal> {
+        self.entrance.as_ref()?.end()
+    }
+
+    async fn hand_over(mut self: Box<Self>) -> Result<HandOver, Box<dyn EphemeralBox>> {
+        let (Some(entrance), Some(lease)) = (self.entrance.take(), self.lease.take()) else {
+            return Err(self);
+        };
+        if self.stream.is_none() || !entrance.is_unspoken() {
+            (self.entrance, self.lease) = (Some(entrance), Some(lease));
+            return Err(self);
+        }
+        let parts = entrance.into_unspoken().map(UnspokenAgent::into_parts);
+        let (id, lease) = lease.into_parts();
+        let isolation = self.isolation.clone();
+        let container = self.container.clone();
+        let packed = parts.and_then(Result::ok).and_then(|(stream, said)| {
+            let state = serde_json::to_value(Handed { id, container, isolation, said }).ok()?;
+            Some((state, vec![stream, lease]))
+        });
+        // Where that failed the stream is gone, and the box with it: nobody will take it, and recovery finds the rest.
+        let (state, descriptors) = packed.unwrap_or_default();
+        Ok(HandOver { backend: self.parts.name.clone(), state, descriptors })
     }
 
     async fn destroy(mut self: Box<Self>) -> Result<(), BackendError> {

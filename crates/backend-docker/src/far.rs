@@ -2,6 +2,7 @@
 //! bytes.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use agentkernel_backend::BackendError;
 use agentkernel_model::SandboxSpec;
@@ -26,6 +27,19 @@ use crate::{owner, places, program};
 /// Who the relay is in a box: nobody. An engine gives what it starts for root all that the agent was given at first, the
 /// right over the network among it; and root of the box could have put a program of its own in the relay's place.
 const RELAY_USER: &str = "65534:65534";
+
+/// For messages.
+const REACH: &str = "reach the sandbox's agent";
+
+/// How an engine's report begins that its runtime could not start a process: it comes where the process's output would.
+const ENGINE_WORDS: &str = "OCI runtime";
+
+/// How often a relay is started before that is an error.
+const RELAY_STARTS: u32 = 5;
+
+/// How much more is read of an end that isn't the agent's, and for how long.
+const MAX_LAST_WORDS: u64 = 4096;
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// The id of the container that carries the program for box `id`.
 pub(crate) fn carrier_id(id: &str) -> String {
@@ -123,9 +137,26 @@ pub(crate) async fn attach(engine: &Connected, container: &str) -> Result<Hijack
     Ok(Hijacked::new(attached.output, attached.input))
 }
 
+/// The way to the agent of a container that runs, by a relay that the engine starts there. The agent does its set-up
+/// first, where it still has to.
+pub(crate) async fn reach(boot: &Boot<'_>, container: &str) -> Result<Hijacked, BackendError> {
+    let mut tried = 1;
+    loop {
+        let mut stream = relay(boot.engine, container).await?;
+        match pass(&mut stream, boot).await {
+            // The relay never ran, so nothing has been asked of the agent. Engines that are busy fail to start a process
+            // now and then, and succeed the next time.
+            Err(Passing::NotStarted { words }) if tried < RELAY_STARTS => {
+                tracing::debug!(words, tried, "the engine did not start the relay");
+                tried += 1;
+            }
+            passed => return passed.map(|()| stream).map_err(BackendError::from),
+        }
+    }
+}
+
 /// A relay in a container that runs.
-pub(crate) async fn relay(engine: &Connected, container: &str) -> Result<Hijacked, BackendError> {
-    let step = "reach the sandbox's agent";
+async fn relay(engine: &Connected, container: &str) -> Result<Hijacked, BackendError> {
     let words = [program::PROGRAM_IN_VOLUME, "--relay", program::SOCKET].map(str::to_owned);
     let request = CreateExecOptions {
         attach_stdin: Some(true),
@@ -133,30 +164,104 @@ pub(crate) async fn relay(engine: &Connected, container: &str) -> Result<Hijacke
         attach_stderr: Some(true),
         tty: Some(false),
         user: Some(RELAY_USER.to_owned()),
+        // Else the sandbox's own, which nobody may not be let into, or which is gone.
+        working_dir: Some("/".to_owned()),
         cmd: Some(words.into()),
         ..CreateExecOptions::default()
     };
     let exec = engine.docker.create_exec(container, request).await;
     let exec = exec.map_err(|error| match status(&error) {
         Some(409) => BackendError::BoxEnded { why: "its container has stopped".to_owned() },
-        _ => failed(step)(error),
+        _ => failed(REACH)(error),
     })?;
-    match engine.docker.start_exec(&exec.id, None::<StartExecOptions>).await.map_err(failed(step))? {
+    match engine.docker.start_exec(&exec.id, None::<StartExecOptions>).await.map_err(failed(REACH))? {
         StartExecResults::Attached { output, input } => Ok(Hijacked::new(output, input)),
-        StartExecResults::Detached => Err(BackendError::runtime(step, "the engine gave no stream")),
+        StartExecResults::Detached => Err(BackendError::runtime(REACH, "the engine gave no stream")),
+    }
+}
+
+/// Why an agent was not reached.
+pub(crate) enum Passing {
+    /// The engine did not start what would have spoken, and said why in the place of its output.
+    NotStarted {
+        /// The engine's words.
+        words: String,
+    },
+    /// Anything else.
+    Failed(BackendError),
+}
+
+impl From<Passing> for BackendError {
+    fn from(passing: Passing) -> Self {
+        match passing {
+            Passing::NotStarted { words } => Self::runtime(REACH, words),
+            Passing::Failed(error) => error,
+        }
     }
 }
 
 /// Lets the agent at the other end do its set-up; a failure says what the other end complained of.
-pub(crate) async fn pass(stream: &mut Hijacked, boot: &Boot<'_>) -> Result<(), BackendError> {
-    let passed = pass_gate(stream, boot.setup()).await;
-    if let Err(BackendError::BoxEnded { why }) = passed {
-        // What was said last may still be on its way.
-        let mut rest = Vec::new();
-        stream.take(4096).read_to_end(&mut rest).await.ok();
-        let complaint = stream.complaint();
-        let why = if complaint.is_empty() { why } else { complaint };
-        return Err(BackendError::BoxEnded { why });
+pub(crate) async fn pass(stream: &mut Hijacked, boot: &Boot<'_>) -> Result<(), Passing> {
+    match pass_gate(stream, boot.setup()).await {
+        Ok(()) => Ok(()),
+        Err(error @ (BackendError::BoxEnded { .. } | BackendError::HostileGuest { .. })) => {
+            Err(explain(stream, error).await)
+        }
+        Err(error) => Err(Passing::Failed(error)),
     }
-    passed
+}
+
+/// What is behind `error`, by the last words of the other end.
+async fn explain(stream: &mut Hijacked, error: BackendError) -> Passing {
+    let mut rest = Vec::new();
+    // What was said last may still be on its way; one that goes on and on is not listened to.
+    let mut last_words = (&mut *stream).take(MAX_LAST_WORDS);
+    let reading = last_words.read_to_end(&mut rest);
+    if tokio::time::timeout(LAST_WORDS, reading).await.is_err() {
+        tracing::debug!("the other end of a relay goes on");
+    }
+    match error {
+        // Neither the agent nor its relay ever begins with these (see `agentkernel_protocol`'s gate); both Docker and
+        // Podman begin so where the runtime below them fails.
+        BackendError::HostileGuest { .. } if stream.opening().starts_with(ENGINE_WORDS) => {
+            Passing::NotStarted { words: stream.opening() }
+        }
+        BackendError::BoxEnded { why } => {
+            let complaint = stream.complaint();
+            let why = if complaint.is_empty() { why } else { complaint };
+            Passing::Failed(BackendError::BoxEnded { why })
+        }
+        error => Passing::Failed(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::container::LogOutput;
+
+    use super::*;
+
+    async fn explained(said: &[&'static str], error: BackendError) -> Passing {
+        let items: Vec<_> =
+            said.iter().map(|text| Ok(LogOutput::StdOut { message: (*text).into() })).collect();
+        let output = Box::pin(futures_util::stream::iter(items));
+        let mut stream = Hijacked::new(output, Box::pin(tokio::io::sink()));
+        // What the gate has read before it gave up.
+        assert_eq!(stream.read_u8().await.unwrap(), said[0].as_bytes()[0]);
+        explain(&mut stream, error).await
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_starts_nothing_is_told_from_a_box_that_lies() {
+        let hostile = || BackendError::HostileGuest { what: "x".to_owned() };
+        let words = ["OCI runtime exec ", "failed: no room\r\n"];
+        let Passing::NotStarted { words } = explained(&words, hostile()).await else {
+            panic!("an engine's failure")
+        };
+        assert_eq!(words, "OCI runtime exec failed: no room");
+        for said in [["O", "ther"], ["X", "OCI runtime"]] {
+            let other = explained(&said, hostile()).await;
+            assert!(matches!(other, Passing::Failed(BackendError::HostileGuest { .. })), "{said:?}");
+        }
+    }
 }

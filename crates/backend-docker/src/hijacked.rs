@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use bollard::container::LogOutput;
 use bollard::errors::Error;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -14,6 +14,9 @@ use crate::failure::clean;
 
 /// How much of standard error is kept.
 const MAX_COMPLAINT: usize = 4096;
+
+/// How much of what was said first is kept.
+const MAX_OPENING: usize = 1024;
 
 /// What an engine sends.
 pub(crate) type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, Error>> + Send>>;
@@ -26,17 +29,24 @@ pub(crate) struct Hijacked {
     input: Input,
     pending: Bytes,
     complaint: Vec<u8>,
+    /// The first words: an engine that can't start a process says so in the place of its output.
+    opening: Vec<u8>,
 }
 
 impl Hijacked {
     /// Of what the engine gave.
     pub(crate) fn new(output: Output, input: Input) -> Self {
-        Self { output, input, pending: Bytes::new(), complaint: Vec::new() }
+        Self { output, input, pending: Bytes::new(), complaint: Vec::new(), opening: Vec::new() }
     }
 
     /// What was said on standard error so far.
     pub(crate) fn complaint(&self) -> String {
         clean(&String::from_utf8_lossy(&self.complaint))
+    }
+
+    /// What was said first, so far as it has been read.
+    pub(crate) fn opening(&self) -> String {
+        clean(&String::from_utf8_lossy(&self.opening))
     }
 }
 
@@ -58,8 +68,10 @@ impl AsyncRead for Hijacked {
             }
         }
         let length = self.pending.len().min(out.remaining());
-        out.put_slice(self.pending.get(..length).unwrap_or_default());
-        self.pending.advance(length);
+        let given = self.pending.split_to(length);
+        out.put_slice(&given);
+        let room = MAX_OPENING - self.opening.len();
+        self.opening.extend(given.iter().take(room));
         Poll::Ready(Ok(()))
     }
 }
@@ -99,5 +111,6 @@ mod tests {
         stream.read_to_end(&mut text).await.unwrap();
         assert_eq!(text, b"abcde");
         assert_eq!(stream.complaint(), "broken");
+        assert_eq!(stream.opening(), "abcde");
     }
 }

@@ -3,6 +3,8 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::note::{self, Note, Noted};
@@ -57,6 +59,26 @@ impl Lease {
     /// Notes that it has answered.
     pub(crate) fn answer(&self) -> io::Result<()> {
         note::answer(&self.file)
+    }
+
+    /// What another process needs to be its owner: the lock goes with the descriptor.
+    pub(crate) fn into_parts(self) -> (String, OwnedFd) {
+        (self.id, self.file.into())
+    }
+
+    /// One that another process has taken below `folder` under `id` and given away with its lock.
+    pub(crate) fn adopt(folder: &Path, id: &str, file: OwnedFd) -> io::Result<Self> {
+        let refuse = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if id.len() != 16 || !id.bytes().all(hex) {
+            return refuse("the box's id is none");
+        }
+        let (path, file) = (folder.join(id), File::from(file));
+        let (given, there) = (file.metadata()?, std::fs::symlink_metadata(&path)?);
+        if (given.dev(), given.ino()) != (there.dev(), there.ino()) {
+            return refuse("the box's lease is another's");
+        }
+        Ok(Self { id: id.to_owned(), path, file })
     }
 
     /// Ends it: nothing of the box is left.
@@ -123,6 +145,22 @@ mod tests {
         lease.abandon();
         let found = orphans(state.path()).unwrap();
         assert_eq!(noted(&found[0]), Noted { note: note(), in_doubt: false });
+    }
+
+    #[test]
+    fn a_lease_is_given_away_with_its_lock_and_only_as_itself() {
+        let state = tempfile::tempdir().unwrap();
+        let other = Lease::take(state.path(), &note()).unwrap();
+        let (id, file) = Lease::take(state.path(), &note()).unwrap().into_parts();
+        let copy = || file.try_clone().unwrap();
+        assert!(Lease::adopt(state.path(), other.id(), copy()).is_err(), "another box's");
+        assert!(Lease::adopt(state.path(), "../x", copy()).is_err());
+        let adopted = Lease::adopt(state.path(), &id, copy()).unwrap();
+        drop(file);
+        assert!(orphans(state.path()).unwrap().is_empty(), "it has an owner");
+        assert_eq!(adopted.noted().unwrap().unwrap().note, note());
+        adopted.release().unwrap();
+        other.release().unwrap();
     }
 
     #[test]

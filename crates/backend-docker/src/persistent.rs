@@ -128,8 +128,7 @@ async fn start_container(boot: &Boot<'_>, created: &Created, record: &BoxRecord)
     let agent = match boot.way() {
         Way::Engine => {
             boot.start(container).await?;
-            let mut stream = far::relay(boot.engine, container).await?;
-            far::pass(&mut stream, boot).await?;
+            far::reach(boot, container).await?;
             None
         }
         Way::Door => {
@@ -230,9 +229,7 @@ pub(crate) async fn connect(parts: &Parts, record: &BoxRecord) -> Result<Arc<dyn
     let Found { container, pid, .. } = found.ok_or_else(|| stopped(record))?;
     let boot = boot(parts, engine, record, &folder)?;
     if boot.way() == Way::Engine {
-        let mut stream = far::relay(engine, &container).await?;
-        far::pass(&mut stream, &boot).await?;
-        return Ok(AgentGuest::connect(stream));
+        return Ok(AgentGuest::connect(far::reach(&boot, &container).await?));
     }
     // Started by another hand than ours, or by one that died before it could note it.
     let pid = pid.ok_or_else(|| stopped(record))?;

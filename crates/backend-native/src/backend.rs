@@ -7,8 +7,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agentkernel_backend::{
-    AgentGuest, Backend, BackendError, BoxRecord, EphemeralBox, Guest, ImageBuilder, Images, Lifetime, Probe,
-    Reclaimed, ask_to_end, refuse_unsupported,
+    AgentGuest, Backend, BackendError, BoxRecord, Entrance, EphemeralBox, Guest, HandOver, ImageBuilder,
+    Images, Lifetime, Probe, Reclaimed, UnspokenAgent, ask_to_end, refuse_unsupported,
 };
 use agentkernel_model::{
     Action, BackendName, Capabilities, Feature, Isolation, Mib, Phase, PhaseError, SandboxSpec,
@@ -26,13 +26,15 @@ use crate::layout::{Backing, Base};
 use crate::lease::{self, Lease};
 use crate::machine::Machine;
 use crate::name::{NAME, name};
-use crate::sandbox;
+use crate::network::Stamp;
+use crate::process::reap_when_ended;
+use crate::{hand_over, sandbox};
 
 /// The embedded Linux sandbox.
 pub struct NativeBackend {
     state_dir: PathBuf,
     name: BackendName,
-    machine: Machine,
+    machine: Arc<Machine>,
     capabilities: Capabilities,
     agent: OnceLock<PathBuf>,
     images: NativeImages,
@@ -47,7 +49,7 @@ impl NativeBackend {
         Ok(Self {
             state_dir: state_dir.to_owned(),
             name: name(),
-            machine,
+            machine: Arc::new(machine),
             capabilities,
             agent: OnceLock::new(),
             images,
@@ -134,6 +136,7 @@ impl NativeBackend {
             .map_err(|source| BackendError::runtime("choose the ids of a box", source))?;
         let boot = Boot {
             machine: &self.machine,
+            network: &self.machine.network(),
             agent,
             stage: &stage,
             id: lease.id(),
@@ -147,7 +150,11 @@ impl NativeBackend {
             door: Door::Stream(OwnedFd::from(theirs)),
         };
         match boot.start(|_, _| Ok(())).await {
-            Ok(booted) => Ok(NativeBox::new(self.guest(ours)?, booted, lease, start.lease)),
+            Ok(booted) => {
+                let agent = UnspokenAgent::new(ours)
+                    .map_err(|source| BackendError::runtime("open the way into a box", source))?;
+                Ok(NativeBox::new(self.entrance(agent), booted, lease, start.lease))
+            }
             Err(error) => {
                 lease.release().map_err(|source| BackendError::runtime("release a box's lease", source))?;
                 Err(error)
@@ -177,6 +184,7 @@ impl NativeBackend {
         let door = Door::Listener(sandbox::listen(folder).map_err(failed)?);
         let boot = Boot {
             machine: &self.machine,
+            network: &self.machine.network(),
             agent,
             stage: &stage,
             id: &record.id,
@@ -203,7 +211,16 @@ impl NativeBackend {
         if let Some(cgroup) = booted.cgroup {
             cgroup.keep();
         }
+        reap_when_ended(booted.child);
         Ok(booted.isolation)
+    }
+
+    /// The way into a box that nobody has spoken to.
+    fn entrance(&self, agent: UnspokenAgent) -> Entrance {
+        match self.capabilities.why_missing(Feature::OtherUsers) {
+            None => Entrance::new(agent),
+            Some(why) => Entrance::for_root_only(agent, NAME, why),
+        }
     }
 
     /// The way into a box by its agent.
@@ -271,6 +288,19 @@ impl Backend for NativeBackend {
         self.check_user(spec)?;
         let start = self.images.start(spec)?;
         Ok(Box::new(self.boot_ephemeral(spec, start, None).await?))
+    }
+
+    async fn take_over(&self, handed: HandOver) -> Result<Box<dyn EphemeralBox>, BackendError> {
+        let taken = hand_over::unpack(handed, &self.state_dir, &self.machine, |agent| self.entrance(agent))?;
+        Ok(Box::new(taken))
+    }
+
+    /// Of another version the agent may be another; the most files that a process may open limits what a box may
+    /// (see the module `boot`); and a box keeps the resolver that its machine had.
+    fn variant(&self) -> String {
+        let open_files = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
+        let (version, rootless) = (env!("CARGO_PKG_VERSION"), self.machine.rootless);
+        format!("{version} rootless={rootless} files={open_files:?} {:?}", Stamp::now())
     }
 
     async fn create(&self, record: &BoxRecord) -> Result<(), BackendError> {

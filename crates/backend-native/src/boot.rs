@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use agentkernel_backend::BackendError;
 use agentkernel_model::{
@@ -26,6 +27,7 @@ use crate::identity::IdMap;
 use crate::layout::{AGENT_SLOT, Backing, Base, LOG_SLOT, Layout, UserMount, c_string};
 use crate::machine::Machine;
 use crate::name::NAME;
+use crate::network::NetworkHost;
 use crate::trees::{self, Tree};
 
 /// Numbers of the agent's descriptors.
@@ -35,6 +37,11 @@ const LOGS: i32 = 5;
 const FAILURES: i32 = 6;
 const AGENT: i32 = 7;
 const TRACE: i32 = 8;
+
+/// Held while a first process waits for its parent. It waits for a word or for the end of that stream, and a second one,
+/// cloned meanwhile by another thread, would hold a copy of the stream's other end: if the parent were killed then, each of
+/// the two would wait for the other's end for ever, and hold locks and leases.
+static ONE_WAITS: Mutex<()> = Mutex::new(());
 
 /// What the agent keeps beyond what it lets commands have: it switches users, writes files for any of them, and ends
 /// what they leave.
@@ -60,6 +67,7 @@ pub(crate) enum Door {
 /// A box to start.
 pub(crate) struct Boot<'a> {
     pub(crate) machine: &'a Machine,
+    pub(crate) network: &'a NetworkHost,
     pub(crate) agent: &'a Path,
     /// An empty folder of the host, to build on; nothing is ever written there.
     pub(crate) stage: &'a Path,
@@ -114,12 +122,20 @@ impl Boot<'_> {
             .with_trace(trace)
             .made_by(self.id_map.maker());
 
+        // Of one thread each: see [`ONE_WAITS`].
+        let one_waits = ONE_WAITS.lock().unwrap_or_else(PoisonError::into_inner);
         let child = program
             .spawn(Namespaces::BOX, cgroup.as_ref().and_then(Cgroup::birth_folder), report.as_raw_fd())
             .map_err(|source| BackendError::runtime("make the namespaces of a box", source))?;
         drop((wait, report));
         let mut booted = Booted { child, cgroup, isolation, kinds };
-        match self.let_go(&mut booted, &limits, go, failures, &program, before_go).await {
+        let gone = self.let_go(&mut booted, &limits, go, before_go);
+        drop(one_waits);
+        let started = match gone {
+            Ok(()) => await_agent(failures, &program).await,
+            Err(error) => Err(error),
+        };
+        match started {
             Ok(()) => Ok(booted),
             Err(error) => {
                 booted.end()?;
@@ -128,13 +144,11 @@ impl Boot<'_> {
         }
     }
 
-    async fn let_go(
+    fn let_go(
         &self,
         booted: &mut Booted,
         limits: &CgroupLimits,
         go: UnixStream,
-        failures: io::PipeReader,
-        program: &Program,
         before_go: impl FnOnce(&Child, &Isolation) -> io::Result<()>,
     ) -> Result<(), BackendError> {
         self.id_map
@@ -162,7 +176,7 @@ impl Boot<'_> {
             trees::send(&self.trees(), &booted.child, &go)?;
             self.connect_network(&booted.child)?;
         }
-        await_agent(failures, program).await
+        Ok(())
     }
 
     /// A service that the kernel is told to spare when memory runs out must not pass that on.
@@ -181,8 +195,7 @@ impl Boot<'_> {
         let pid = child.pid.as_raw_nonzero();
         let namespace = File::open(format!("/proc/{pid}/ns/net"))
             .map_err(|source| BackendError::runtime("open a box's network namespace", source))?;
-        self.machine
-            .network
+        self.network
             .connect(namespace.as_fd(), pid.get().unsigned_abs(), self.id)
             .map(drop)
             .map_err(|source| BackendError::runtime("connect a box to the network", source))
@@ -213,7 +226,7 @@ impl Boot<'_> {
         });
         let resolv_conf = match self.spec.network {
             NetworkAccess::None => Vec::new(),
-            NetworkAccess::On => self.machine.network.resolv_conf(),
+            NetworkAccess::On => self.network.resolv_conf(),
         };
         Ok(Layout {
             base: self.base,

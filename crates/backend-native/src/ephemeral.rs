@@ -1,66 +1,123 @@
 //! Boxes without a record: noted by a lease, ended with their owner's stream.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use agentkernel_backend::{BackendError, EphemeralBox, Guest};
+use agentkernel_backend::{BackendError, EndSignal, Entrance, EphemeralBox, Guest, HandOver};
 use agentkernel_model::Isolation;
 use async_trait::async_trait;
 
 use crate::boot::Booted;
+use crate::hand_over::pack;
 use crate::lease::Lease;
+use crate::process::{Limits, Process};
 
 /// A box of this process.
 pub(crate) struct NativeBox {
-    guest: Arc<dyn Guest>,
-    booted: Booted,
-    /// `None` once it is released.
-    lease: Option<Lease>,
+    isolation: Isolation,
+    kinds: Vec<&'static str>,
+    /// `None` once it is ended or given away.
+    held: Option<Held>,
+}
+
+/// What a box is to its owner.
+pub(crate) struct Held {
+    pub(crate) entrance: Entrance,
+    pub(crate) process: Process,
+    pub(crate) limits: Limits,
+    pub(crate) lease: Lease,
     /// Keeps the image that it runs on.
-    _image: Option<agentkernel_image::Lease>,
+    pub(crate) image: Option<OwnedFd>,
 }
 
 impl NativeBox {
     pub(crate) fn new(
-        guest: Arc<dyn Guest>,
+        entrance: Entrance,
         booted: Booted,
         lease: Lease,
         image: Option<agentkernel_image::Lease>,
     ) -> Self {
-        Self { guest, booted, lease: Some(lease), _image: image }
+        let Booted { child, cgroup, isolation, kinds } = booted;
+        let held = Held {
+            entrance,
+            process: Process::Own(child),
+            limits: Limits::Held(cgroup),
+            lease,
+            image: image.map(agentkernel_image::Lease::into_fd),
+        };
+        Self { isolation, kinds, held: Some(held) }
+    }
+
+    /// One that another process has made.
+    pub(crate) fn given(isolation: Isolation, held: Held) -> Self {
+        Self { isolation, kinds: Vec::new(), held: Some(held) }
     }
 
     /// The kinds of the steps that made it, by index, where it was traced.
     pub(crate) fn kinds(&self) -> Vec<&'static str> {
-        self.booted.kinds.clone()
+        self.kinds.clone()
     }
+}
+
+impl Held {
+    /// Ends all of it and waits until that is so. Its lease stays.
+    fn end(&mut self) -> Result<(), BackendError> {
+        let step = |source| BackendError::runtime("end a box", source);
+        self.process.kill().map_err(step)?;
+        self.process.wait().map_err(step)?;
+        self.limits.remove().map_err(|source| BackendError::runtime("remove the limits of a box", source))
+    }
+}
+
+fn gone() -> BackendError {
+    BackendError::BoxEnded { why: "it was ended or given away".to_owned() }
 }
 
 #[async_trait]
 impl EphemeralBox for NativeBox {
     fn isolation(&self) -> &Isolation {
-        &self.booted.isolation
+        &self.isolation
     }
 
     fn guest(&self) -> Arc<dyn Guest> {
-        Arc::clone(&self.guest)
+        match &self.held {
+            Some(held) => held.entrance.guest(),
+            // Only what takes the box by value empties it.
+            None => agentkernel_backend::AgentGuest::connect(tokio::io::empty()),
+        }
+    }
+
+    async fn ready(&mut self) -> Result<(), BackendError> {
+        self.held.as_mut().ok_or_else(gone)?.entrance.ready().await
+    }
+
+    fn end(&self) -> Option<EndSignal> {
+        self.held.as_ref()?.entrance.end()
+    }
+
+    async fn hand_over(mut self: Box<Self>) -> Result<HandOver, Box<dyn EphemeralBox>> {
+        let Some(held) = self.held.take() else { return Err(self) };
+        match pack(held, &self.isolation) {
+            Ok(handed) => Ok(handed),
+            Err(held) => {
+                self.held = Some(*held);
+                Err(self)
+            }
+        }
     }
 
     async fn destroy(mut self: Box<Self>) -> Result<(), BackendError> {
-        self.booted.end()?;
-        match self.lease.take() {
-            None => Ok(()),
-            Some(lease) => {
-                lease.release().map_err(|source| BackendError::runtime("release a box's lease", source))
-            }
-        }
+        let Some(mut held) = self.held.take() else { return Ok(()) };
+        held.end()?;
+        held.lease.release().map_err(|source| BackendError::runtime("release a box's lease", source))
     }
 }
 
 impl Drop for NativeBox {
     /// Processes end now; what else there is, recovery finds by the lease, which is free from here on.
     fn drop(&mut self) {
-        if self.lease.is_some()
-            && let Err(error) = self.booted.end()
+        if let Some(mut held) = self.held.take()
+            && let Err(error) = held.end()
         {
             tracing::warn!(%error, "a box that was dropped could not be ended; recovery will");
         }

@@ -3,6 +3,8 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A lease of this process.
@@ -11,7 +13,7 @@ pub(crate) struct Lease {
     id: String,
     path: PathBuf,
     /// Holds the lock.
-    _file: File,
+    file: File,
 }
 
 fn folder(state_dir: &Path) -> PathBuf {
@@ -32,7 +34,7 @@ impl Lease {
             other => other?,
         };
         file.lock()?;
-        let lease = Self { id, path, _file: file };
+        let lease = Self { id, path, file };
         // Between creation and lock it looked like a dead owner's, and recovery may have removed it: nothing hangs on it
         // yet, so another will do.
         if !lease.path.exists() {
@@ -44,6 +46,26 @@ impl Lease {
     /// The id of the box.
     pub(crate) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// What another process needs to be its owner: the lock goes with the descriptor.
+    pub(crate) fn into_parts(self) -> (String, OwnedFd) {
+        (self.id, self.file.into())
+    }
+
+    /// One that another process has taken under `id` and given away with its lock.
+    pub(crate) fn adopt(state_dir: &Path, id: &str, file: OwnedFd) -> io::Result<Self> {
+        let refuse = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        if id.len() != 16 || !id.bytes().all(hex) {
+            return refuse("the box's id is none");
+        }
+        let (path, file) = (folder(state_dir).join(id), File::from(file));
+        let (given, noted) = (file.metadata()?, std::fs::symlink_metadata(&path)?);
+        if (given.dev(), given.ino()) != (noted.dev(), noted.ino()) {
+            return refuse("the box's lease is another's");
+        }
+        Ok(Self { id: id.to_owned(), path, file })
     }
 
     /// Ends it: nothing of the box is left.
@@ -83,7 +105,7 @@ fn reclaim_one(path: &Path, clean: &mut impl FnMut(&str) -> io::Result<()>) -> i
         Ok(()) => {}
     }
     clean(id)?;
-    Lease { id: id.to_owned(), path: path.to_owned(), _file: file }.release()
+    Lease { id: id.to_owned(), path: path.to_owned(), file }.release()
 }
 
 /// 16 random hex digits.
@@ -113,6 +135,23 @@ mod tests {
         assert_eq!(cleaned, [dead_id]);
         assert!(alive.path.exists());
         alive.release().unwrap();
+        assert_eq!(std::fs::read_dir(folder(state.path())).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lease_is_given_away_with_its_lock_and_only_as_itself() {
+        let state = tempfile::tempdir().unwrap();
+        let other = Lease::take(state.path()).unwrap();
+        let (id, file) = Lease::take(state.path()).unwrap().into_parts();
+        let copy = || file.try_clone().unwrap();
+        assert!(Lease::adopt(state.path(), other.id(), copy()).is_err(), "another box's");
+        assert!(Lease::adopt(state.path(), "../leases", copy()).is_err());
+        assert!(Lease::adopt(state.path(), "0123456789abcdef", copy()).is_err(), "nobody's");
+        let adopted = Lease::adopt(state.path(), &id, copy()).unwrap();
+        drop(file);
+        reclaim(state.path(), |id| panic!("{id} has an owner")).unwrap();
+        adopted.release().unwrap();
+        other.release().unwrap();
         assert_eq!(std::fs::read_dir(folder(state.path())).unwrap().count(), 0);
     }
 

@@ -5,6 +5,7 @@ mod backend;
 mod boot;
 mod disk;
 mod ephemeral;
+mod hand_over;
 mod host_system;
 mod identity;
 mod images;
@@ -15,6 +16,7 @@ mod machine;
 mod mounts;
 mod name;
 mod network;
+mod process;
 mod sandbox;
 #[cfg(test)]
 mod tests;

@@ -1,13 +1,14 @@
 //! What this machine offers to native boxes, found out without making any.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use agentkernel_model::{Capabilities, Feature};
 use agentkernel_sys::cgroup::{CgroupHost, Resource};
 use agentkernel_sys::landlock::LandlockAbi;
 
 use crate::identity::{IdMap, RANGE, Subordinate};
-use crate::network::NetworkHost;
+use crate::network::{NetworkHost, Stamp};
 
 /// Facts of this machine and this caller.
 #[derive(Debug)]
@@ -17,7 +18,8 @@ pub(crate) struct Machine {
     /// An ordinary caller's subordinate ids, or why there are none.
     pub(crate) subordinate: Result<Subordinate, String>,
     pub(crate) cgroups: CgroupHost,
-    pub(crate) network: NetworkHost,
+    /// As it was when last looked at, and what it was made from.
+    network: Mutex<(Stamp, NetworkHost)>,
     pub(crate) landlock: Option<LandlockAbi>,
     uid: u32,
     gid: u32,
@@ -37,11 +39,21 @@ impl Machine {
             rootless,
             subordinate,
             cgroups: CgroupHost::detect(),
-            network: NetworkHost::detect(rootless),
+            network: Mutex::new((Stamp::now(), NetworkHost::detect(rootless))),
             landlock: LandlockAbi::detect(),
             uid,
             gid,
         }
+    }
+
+    /// How boxes get their network now: a process that lives long may see its machine move to another.
+    pub(crate) fn network(&self) -> NetworkHost {
+        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Stamp::now();
+        if network.0 != now {
+            *network = (now, NetworkHost::detect(self.rootless));
+        }
+        network.1.clone()
     }
 
     /// Ids for a new box.
@@ -115,7 +127,7 @@ impl Machine {
         ] {
             missing.extend(self.cgroups.can_limit(resource).err().map(|why| (feature, why)));
         }
-        if let Err(why) = self.network.available() {
+        if let Err(why) = self.network().available() {
             missing.push((Feature::Network, why));
         }
         if let (true, Err(why)) = (self.rootless, &self.subordinate) {
@@ -146,7 +158,7 @@ impl Machine {
         if let Some(cgroup) = self.cgroups.open(id).map_err(std::io::Error::other)? {
             cgroup.kill().and_then(|()| cgroup.remove()).map_err(std::io::Error::other)?;
         }
-        self.network.reclaim(id).map(drop).map_err(std::io::Error::other)
+        self.network().reclaim(id).map(drop).map_err(std::io::Error::other)
     }
 }
 

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use agentkernel_backend::{Backend, Probe};
+use agentkernel_backend::{Backend, BoxRecord, Probe};
 use agentkernel_backend_native::{NativeBackend, NativeSettings};
-use agentkernel_model::ImageRef;
+use agentkernel_model::{
+    BoxPath, ByteString, EnvVar, ExecRequest, ImageRef, NetworkAccess, Outcome, Profile, Resources,
+    SandboxSpec,
+};
 use agentkernel_testkit::conformance::{Skipped, Subject};
 
 fn open(state_dir: &Path) -> Arc<dyn Backend> {
@@ -39,3 +43,60 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 agentkernel_testkit::conformance_suite!(subject);
+
+#[tokio::test]
+async fn logs_outlive_a_stop() {
+    let state = tempfile::tempdir().expect("a state folder");
+    let backend = open(state.path());
+    if let Probe::NotReady { why, fix } = backend.probe().await {
+        println!("SKIPPED: the native backend is not ready: {why}; {fix}");
+        return;
+    }
+    let folder = tempfile::tempdir_in(state.path()).expect("a folder");
+    let dir = folder.path().to_owned();
+    let spec = SandboxSpec {
+        backend: backend.name().clone(),
+        image: ImageRef::host(),
+        image_id: None,
+        profile: Profile::Moderate,
+        network: NetworkAccess::None,
+        read_only_root: false,
+        mounts: Vec::new(),
+        ports: Vec::new(),
+        env: Vec::new(),
+        workdir: BoxPath::new("/").expect("a path"),
+        user: None,
+        resources: Resources::default(),
+        allow_unlimited: true,
+        hostname: "kept".to_owned(),
+        agent: None,
+        labels: Default::default(),
+    };
+    let record =
+        BoxRecord { name: "kept".parse().expect("a name"), id: "000000000000106f".to_owned(), spec, dir };
+    backend.create(&record).await.expect("made");
+    backend.start(&record).await.expect("started");
+    let guest = backend.connect(&record).await.expect("connected");
+    let request = ExecRequest {
+        argv: ["sh", "-c", "echo kept; exit 5"].map(ByteString::from).into(),
+        env: vec![EnvVar { name: "PATH".into(), value: "/usr/bin:/bin".into() }],
+        workdir: BoxPath::new("/").expect("a path"),
+        user: None,
+        stdin: false,
+        tty: None,
+        timeout: None,
+        detached_log_limit: Some(1 << 20),
+    };
+    let id = guest.exec(&request).await.expect("started").id;
+    assert_eq!(guest.wait(&id).await.expect("an end"), Outcome::Exited(5));
+    drop(guest);
+    backend.stop(&record, Duration::ZERO).await.expect("stopped");
+    backend.start(&record).await.expect("started again");
+    let guest = backend.connect(&record).await.expect("connected");
+    assert_eq!(guest.wait(&id).await.expect("known"), Outcome::Exited(5));
+    let mut log = guest.ordered_log(&id, 0, true).await.expect("a log");
+    let chunk = log.chunks.next().await.expect("a chunk").expect("output");
+    assert_eq!((chunk.offset, &chunk.bytes[..]), (0, &b"kept\n"[..]));
+    backend.stop(&record, Duration::ZERO).await.expect("stopped");
+    backend.remove(&record).await.expect("removed");
+}

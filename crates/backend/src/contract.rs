@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentkernel_model::{BackendName, Capabilities, Isolation, SandboxName, SandboxSpec};
 use async_trait::async_trait;
 
-use crate::{BackendError, Guest, ImageBuilder, Images};
+use crate::{BackendError, EndSignal, Guest, HandOver, ImageBuilder, Images};
 
 /// Whether a backend can be used here and now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +57,23 @@ pub trait EphemeralBox: Send + Sync {
     /// The way in.
     fn guest(&self) -> Arc<dyn Guest>;
 
+    /// Waits until its agent serves, for who starts a box before anybody needs it. To be called before [`Self::guest`], if
+    /// at all.
+    async fn ready(&mut self) -> Result<(), BackendError>;
+
+    /// When it ends by itself, for who keeps it before anybody uses it; `None` where that can't be seen from here. Must be
+    /// called within a tokio runtime.
+    fn end(&self) -> Option<EndSignal>;
+
+    /// Gives it to another process of this user. The box itself again where that can't be: its guest was used, or it lives
+    /// by something that only this process has.
+    async fn hand_over(self: Box<Self>) -> Result<HandOver, Box<dyn EphemeralBox>>;
+
+    /// Whether it was started before it was asked for.
+    fn is_warm(&self) -> bool {
+        false
+    }
+
     /// Ends it and removes all of it. Dropping the handle ends it too, but removal may then be left to recovery.
     async fn destroy(self: Box<Self>) -> Result<(), BackendError>;
 }
@@ -84,6 +101,18 @@ pub trait Backend: Send + Sync {
 
     /// Starts a box without a record.
     async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError>;
+
+    /// The same, and never one that was started before it was asked for.
+    async fn launch_cold(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError> {
+        self.launch(spec).await
+    }
+
+    /// Takes a box over that another process made with a backend of the same name and [`Self::variant`].
+    async fn take_over(&self, handed: HandOver) -> Result<Box<dyn EphemeralBox>, BackendError>;
+
+    /// What of this instance's settings, and of this process, makes its boxes differ from those of another instance that
+    /// is asked for the same: a box is never taken over where this is not equal. For machines to compare.
+    fn variant(&self) -> String;
 
     /// Makes what a persistent sandbox needs besides its processes.
     async fn create(&self, record: &BoxRecord) -> Result<(), BackendError>;

@@ -138,6 +138,46 @@ pub struct LogRead {
     pub state: ExecutionState,
 }
 
+/// One of a command's two outputs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutputKind {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// A piece of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogChunk {
+    /// Of its first byte, counted as in [`LogRead::start`]. The next chunk's is this plus `bytes.len()`, always: who reads
+    /// on from there after an interruption misses nothing and gets nothing twice.
+    pub offset: u64,
+    /// Which output it is of.
+    pub kind: OutputKind,
+    /// Never empty, at most 64 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// The chunks of a log, as they come.
+#[async_trait]
+pub trait LogChunks: Send {
+    /// The next one; `None` where the log ends, with `follow` at the command's end. Where a part was dropped before it
+    /// could be read, or the box lies, it is an error and never a gap. Dropping the future loses nothing.
+    async fn next(&mut self) -> Result<Option<LogChunk>, BackendError>;
+}
+
+/// A part of a detached command's log, both outputs in the order in which they came.
+pub struct OrderedLog {
+    /// As [`LogRead::start`]: the offset of the first chunk.
+    pub start: u64,
+    /// Where the command was when reading began.
+    pub state: ExecutionState,
+    /// From `start` on. Reading grants the box room to send more.
+    pub chunks: Box<dyn LogChunks>,
+}
+
 /// What can be done inside one running box. All paths are inside the box and can't leave it. Everything that comes back
 /// has been checked: it was sent by a hostile guest until proven otherwise.
 #[async_trait]
@@ -156,6 +196,9 @@ pub trait Guest: Send + Sync {
 
     /// Reads a detached command's log from `offset`; with `follow` until the command ends.
     async fn logs(&self, id: &ExecId, offset: u64, follow: bool) -> Result<LogRead, BackendError>;
+
+    /// The same as [`Guest::logs`], as one stream that keeps the order of the two outputs and says where each piece stands.
+    async fn ordered_log(&self, id: &ExecId, offset: u64, follow: bool) -> Result<OrderedLog, BackendError>;
 
     /// All processes of the box.
     async fn processes(&self) -> Result<Vec<ProcessInfo>, BackendError>;

@@ -6,18 +6,20 @@ mod contract;
 mod ending;
 mod error;
 mod guest;
+mod hand_over;
 mod images;
 mod registry;
 mod requirements;
 
-pub use agent::AgentGuest;
+pub use agent::{AgentGuest, Entrance, UnspokenAgent};
 pub use contract::{Backend, BoxRecord, EphemeralBox, Probe, Reclaimed};
 pub use ending::ask_to_end;
 pub use error::BackendError;
 pub use guest::{
     Execution, ExecutionControl, ExecutionInfo, ExecutionState, FileInfo, FileKind, Guest, InputStream,
-    LogRead, OutputStream, ProcessInfo, TcpStreamInside,
+    LogChunk, LogChunks, LogRead, OrderedLog, OutputKind, OutputStream, ProcessInfo, TcpStreamInside,
 };
+pub use hand_over::{EndSignal, HandOver};
 pub use images::{BuildRequest, ImageBuilder, Images, ReadyImage};
 pub use registry::Registry;
 pub use requirements::{Lifetime, refuse_unsupported, requirements};

@@ -23,6 +23,13 @@ impl Registry {
         self.entries.push((backend, automatic));
     }
 
+    /// The same backends in the same order, each as `wrap` returns it.
+    pub fn wrapped(self, wrap: impl Fn(Arc<dyn Backend>) -> Arc<dyn Backend>) -> Self {
+        let entries =
+            self.entries.into_iter().map(|(backend, automatic)| (wrap(backend), automatic)).collect();
+        Self { entries }
+    }
+
     /// All, in order, each with whether it may be chosen automatically.
     pub fn iter(&self) -> impl Iterator<Item = (&Arc<dyn Backend>, bool)> {
         self.entries.iter().map(|(backend, automatic)| (backend, *automatic))

@@ -5,10 +5,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkernel_backend::{AgentGuest, BackendError, Guest};
+use agentkernel_backend::{AgentGuest, BackendError, Guest, OutputKind};
 use agentkernel_model::{BoxPath, ExecId, ExecRequest, Outcome};
 use agentkernel_protocol::{
-    Accepted, Channel, Entry, EntryKind, Event, Guest as Agent, Request, State, Stream, encode_record,
+    Accepted, Channel, Entry, EntryKind, Event, Guest as Agent, LogRecord, Request, State, Stream,
+    encode_record,
 };
 use tokio::io::AsyncWriteExt;
 
@@ -102,6 +103,48 @@ async fn lies_about_commands_are_refused() {
         channel.send(&Event::Log { start: 3, state: State::Running }).await.unwrap();
     });
     hostile(guest.logs(&id, 4, false).await);
+    hostile(guest.ordered_log(&id, 4, false).await);
+}
+
+#[tokio::test]
+async fn a_log_with_a_gap_or_a_repetition_is_not_believed() {
+    let id: ExecId = "x".parse().unwrap();
+    let record = |offset, content: &[u8]| {
+        let header = LogRecord { offset, length: content.len(), stream: Stream::Error }.encode();
+        [&header[..], content].concat()
+    };
+    let good = record(3, b"abc");
+    for (bad, believed) in [
+        (vec![good.clone(), record(7, b"d")], 1),
+        (vec![good.clone(), record(5, b"d")], 1),
+        (vec![record(2, b"d")], 0),
+        (vec![good.clone(), vec![0xff; 40]], 1),
+        (vec![good.clone(), record(6, b"cut")[..14].to_vec()], 1),
+    ] {
+        let sent = bad.concat();
+        let guest = lying(move |channel, _| {
+            let sent = sent.clone();
+            async move {
+                channel.send(&Event::Log { start: 3, state: State::Running }).await.unwrap();
+                let mut writer = channel.writer(Stream::Output);
+                writer.write_all(&sent).await.unwrap();
+                writer.finish();
+            }
+        });
+        let mut log = guest.ordered_log(&id, 3, true).await.unwrap();
+        for _ in 0..believed {
+            let chunk = log.chunks.next().await.unwrap().unwrap();
+            assert_eq!((chunk.offset, chunk.kind, &chunk.bytes[..]), (3, OutputKind::Stderr, &b"abc"[..]));
+        }
+        hostile(log.chunks.next().await);
+    }
+    // One that stops before its end is no lie, and no whole log either.
+    let guest = lying(|channel, _| async move {
+        channel.send(&Event::Log { start: 0, state: State::Running }).await.unwrap();
+        drop(channel.writer(Stream::Output));
+    });
+    let mut log = guest.ordered_log(&id, 0, true).await.unwrap();
+    assert!(matches!(log.chunks.next().await, Err(BackendError::Runtime { .. })));
 }
 
 #[tokio::test]

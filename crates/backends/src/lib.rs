@@ -7,5 +7,5 @@ mod steps;
 pub use agentkernel_backend_docker::{EngineEnvironment, EngineSettings};
 pub use agentkernel_backend_native::{NativeSettings, image_store};
 pub use order::{AUTOMATIC_ORDER, Candidate};
-pub use registry::{BackendSettings, NotInThisBuild, check, registry};
+pub use registry::{BackendSettings, NotInThisBuild, check, registry, registry_with};
 pub use steps::step_costs;

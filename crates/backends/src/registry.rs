@@ -45,6 +45,15 @@ pub fn registry(state_dir: &Path, settings: &BackendSettings) -> Result<Registry
     Ok(registry)
 }
 
+/// The same, each backend as `wrap` returns it.
+pub fn registry_with(
+    state_dir: &Path,
+    settings: &BackendSettings,
+    wrap: impl Fn(Arc<dyn Backend>) -> Arc<dyn Backend>,
+) -> Result<Registry, BackendError> {
+    registry(state_dir, settings).map(|registry| registry.wrapped(wrap))
+}
+
 fn open(
     name: &str,
     state_dir: &Path,

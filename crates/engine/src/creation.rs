@@ -7,7 +7,7 @@ use agentkernel_config::FileEntry;
 use agentkernel_model::{Phase, SandboxName, SandboxSpec};
 use agentkernel_store::{LockedRecord, RECORD_VERSION, SandboxRecord};
 
-use crate::files::{SourceFile, open_sources};
+use crate::files::{FileBytes, SourceFile, all_sources};
 use crate::plan::{SANDBOX_VARIABLE, UNNAMED_HOST, UNNAMED_SANDBOX};
 use crate::{Engine, EngineError, SandboxView};
 
@@ -39,11 +39,23 @@ impl Engine {
         files: &[FileEntry],
         config_file: Option<PathBuf>,
     ) -> Result<SandboxView, EngineError> {
+        self.create_with(name, spec, files, Vec::new(), config_file).await
+    }
+
+    /// The same with further files whose content the caller has.
+    pub async fn create_with(
+        &self,
+        name: &SandboxName,
+        spec: SandboxSpec,
+        files: &[FileEntry],
+        contents: Vec<FileBytes>,
+        config_file: Option<PathBuf>,
+    ) -> Result<SandboxView, EngineError> {
         self.refuse(&spec, Lifetime::Persistent)?;
         let new = NewSandbox {
             name: name.clone(),
             spec,
-            sources: open_sources(files)?,
+            sources: all_sources(files, contents)?,
             ephemeral: false,
             config_file,
         };

@@ -138,6 +138,14 @@ pub enum EngineError {
         /// Why.
         source: std::io::Error,
     },
+    /// A file that a sandbox was to start with.
+    #[error("could not make {dest} ready for the sandbox: {source}")]
+    FileBytes {
+        /// In the box.
+        dest: agentkernel_model::BoxPath,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A published port that can't be opened on the host.
     #[error("could not listen on {address}:{port} for a published port: {source}; choose another with -P",
         address = port.address, port = port.host)]
@@ -222,7 +230,9 @@ impl EngineError {
             | Self::StillRunning { .. }
             | Self::NotRunning { .. }
             | Self::Listen { .. } => ErrorKind::Conflict,
-            Self::Forwarder { .. } | Self::Random { .. } | Self::Worker { .. } => ErrorKind::Failed,
+            Self::FileBytes { .. } | Self::Forwarder { .. } | Self::Random { .. } | Self::Worker { .. } => {
+                ErrorKind::Failed
+            }
         }
     }
 }

@@ -142,8 +142,18 @@ impl Engine {
     /// Starts a command in a running sandbox.
     pub async fn exec(&self, name: &SandboxName, plan: ExecPlan) -> Result<Execution, EngineError> {
         let (view, guest) = self.guest(name).await?;
+        self.exec_in(&view, &*guest, plan).await
+    }
+
+    /// The same for who has [`Self::guest`]'s answer already.
+    pub async fn exec_in(
+        &self,
+        view: &SandboxView,
+        guest: &dyn Guest,
+        plan: ExecPlan,
+    ) -> Result<Execution, EngineError> {
         let mut request = plan.request(&view.spec)?;
-        set_home(&mut request, &view.spec, &*guest).await?;
+        set_home(&mut request, &view.spec, guest).await?;
         Ok(guest.exec(&request).await?)
     }
 }

@@ -1,7 +1,7 @@
 //! `[[files]]`: files of the host that a sandbox starts with.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -9,6 +9,7 @@ use agentkernel_backend::Guest;
 use agentkernel_config::FileEntry;
 use agentkernel_model::BoxPath;
 use agentkernel_store::{LockedRecord, StagedFile};
+use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::EngineError;
@@ -26,8 +27,45 @@ impl SourceFile {
     }
 }
 
+/// A file that a sandbox starts with, of which only the content is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileBytes {
+    /// Where it goes.
+    pub dest: BoxPath,
+    /// Its permission bits.
+    pub mode: u32,
+    /// All of it.
+    pub content: Bytes,
+}
+
+impl FileBytes {
+    /// As a file in memory, so that it goes the way of all others.
+    fn into_source(self) -> Result<SourceFile, EngineError> {
+        let Self { dest, mode, content } = self;
+        let failed = |source: io::Error| EngineError::FileBytes { dest: dest.clone(), source };
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let memory =
+            rustix::fs::memfd_create("agentkernel-file", flags).map_err(|errno| failed(errno.into()))?;
+        let mut file = File::from(memory);
+        file.write_all(&content).and_then(|()| file.rewind()).map_err(failed)?;
+        Ok(SourceFile { file, dest, mode })
+    }
+}
+
+/// Opens the files of the host and adds those whose content is known; all of them or none.
+pub(crate) fn all_sources(
+    entries: &[FileEntry],
+    contents: Vec<FileBytes>,
+) -> Result<Vec<SourceFile>, EngineError> {
+    let mut sources = open_sources(entries)?;
+    for content in contents {
+        sources.push(content.into_source()?);
+    }
+    Ok(sources)
+}
+
 /// Opens all of them, or none.
-pub(crate) fn open_sources(entries: &[FileEntry]) -> Result<Vec<SourceFile>, EngineError> {
+fn open_sources(entries: &[FileEntry]) -> Result<Vec<SourceFile>, EngineError> {
     entries
         .iter()
         .map(|entry| {

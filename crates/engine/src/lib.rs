@@ -30,6 +30,7 @@ pub use copy::{CopyEnd, CopyError, CopyReport, PathEnding};
 pub use engine::Engine;
 pub use error::{EngineError, ErrorKind};
 pub use exec::ExecPlan;
+pub use files::FileBytes;
 pub use plan::{ImageChoice, PlanError, PlanRequest, PlannedSandbox, RunCommand, preview_sandbox};
 pub use recovery::Recovered;
 pub use run::{Run, RunEnding, RunPlan};

@@ -9,7 +9,7 @@ use agentkernel_model::{ExecRequest, Isolation, PublishedPort, SandboxName, Sand
 use agentkernel_store::{Ownership, StoreError};
 
 use crate::creation::{NewSandbox, named_inside};
-use crate::files::{SourceFile, open_sources, upload};
+use crate::files::{FileBytes, SourceFile, all_sources, upload};
 use crate::forward::Forwarding;
 use crate::home::set_home;
 use crate::listen::bind;
@@ -28,6 +28,9 @@ pub struct RunPlan {
     pub keep: Option<SandboxName>,
     /// Makes the sandbox visible to other commands under this name while it lives.
     pub name: Option<SandboxName>,
+    /// Whether the box may be one that was started before it was asked for. It is the same box, but sooner; one with a name
+    /// never is.
+    pub warm: bool,
     /// The configuration file it came from.
     pub config_file: Option<PathBuf>,
 }
@@ -37,6 +40,8 @@ pub struct RunPlan {
 pub struct Run {
     /// The isolation that the box really got.
     pub isolation: Isolation,
+    /// Whether the box was started before it was asked for.
+    pub warm: bool,
     /// The command.
     pub execution: Execution,
     /// The way into the box.
@@ -91,6 +96,11 @@ impl RunEnding {
 impl Engine {
     /// Makes a box, puts the files in and starts the command. On failure nothing is left.
     pub async fn run(&self, plan: RunPlan) -> Result<Run, EngineError> {
+        self.run_with(plan, Vec::new()).await
+    }
+
+    /// The same with further files whose content the caller has.
+    pub async fn run_with(&self, plan: RunPlan, contents: Vec<FileBytes>) -> Result<Run, EngineError> {
         let keep = plan.keep.is_some();
         let name = plan.keep.or(plan.name);
         let (spec, lifetime) = match &name {
@@ -99,9 +109,9 @@ impl Engine {
         };
         self.refuse(&spec, lifetime)?;
         let request = plan.command.request(&spec)?;
-        let sources = open_sources(&plan.files)?;
+        let sources = all_sources(&plan.files, contents)?;
         match name {
-            None => self.run_once(spec, request, sources).await,
+            None => self.run_once(spec, request, sources, plan.warm).await,
             Some(name) => {
                 let new = NewSandbox { name, spec, sources, ephemeral: !keep, config_file: plan.config_file };
                 self.run_named(new, request).await
@@ -114,10 +124,14 @@ impl Engine {
         spec: SandboxSpec,
         mut request: ExecRequest,
         sources: Vec<SourceFile>,
+        warm: bool,
     ) -> Result<Run, EngineError> {
         let backend = self.backend(&spec.backend)?;
         let listening = bind(&spec.ports)?;
-        let held = backend.launch(&spec).await?;
+        let held = match warm {
+            true => backend.launch(&spec).await?,
+            false => backend.launch_cold(&spec).await?,
+        };
         let guest = held.guest();
         let published: Vec<PublishedPort> = listening.iter().map(|one| one.port).collect();
         let started = async {
@@ -132,6 +146,7 @@ impl Engine {
         match started.await {
             Ok((execution, forwarding)) => Ok(Run {
                 isolation: held.isolation().clone(),
+                warm: held.is_warm(),
                 execution,
                 guest,
                 sandbox: None,
@@ -173,6 +188,7 @@ impl Engine {
                 };
                 Ok(Run {
                     isolation,
+                    warm: false,
                     execution,
                     guest,
                     sandbox: Some(name),

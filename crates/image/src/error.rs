@@ -159,6 +159,15 @@ pub enum ImageError {
         /// What was asked for.
         image: String,
     },
+    /// An image that is here unpacked only: what it came as went to keep within the limit of bytes.
+    #[error(
+        "image {image} can't be exported: the archives that it came as were dropped to keep within `images.max_size`, and \
+         its unpacked files don't give them back; remove it, raise the limit and pull or import it again"
+    )]
+    Unpacked {
+        /// What was asked for.
+        image: String,
+    },
     /// The beginning of several ids.
     #[error("{prefix} is the beginning of several images' ids; give more digits")]
     Ambiguous {

@@ -4,6 +4,8 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use crate::Entry;
+
 /// The first bytes of a [`Hello`].
 pub const MAGIC: &[u8] = b"agentkernel";
 
@@ -42,7 +44,7 @@ pub enum Request {
     /// Run a command. [`Event::Started`] or [`Event::Failed`], then [`Event::Ended`].
     #[n(0)]
     Exec(#[n(0)] Box<Exec>),
-    /// The commands: records of [`ExecutionEntry`] as output.
+    /// The commands: records of [`crate::ExecutionEntry`] as output.
     #[n(1)]
     Executions,
     /// Signal a command by its id.
@@ -75,7 +77,7 @@ pub enum Request {
         #[n(2)]
         follow: bool,
     },
-    /// All processes: records of [`ProcessEntry`] as output.
+    /// All processes: records of [`crate::ProcessEntry`] as output.
     #[n(5)]
     Processes,
     /// A file's content as output.
@@ -149,6 +151,20 @@ pub enum Request {
         /// 1 to 65535.
         #[n(0)]
         port: u16,
+    },
+    /// Read a detached command's log in the order it came: [`Event::Log`], then as output what [`crate::LogRecord`]
+    /// describes.
+    #[n(15)]
+    OrderedLog {
+        /// Its id.
+        #[n(0)]
+        id: String,
+        /// From this byte on.
+        #[n(1)]
+        offset: u64,
+        /// Until the command ends.
+        #[n(2)]
+        follow: bool,
     },
 }
 
@@ -322,99 +338,6 @@ pub enum FailureKind {
     /// Anything else.
     #[n(8)]
     Other,
-}
-
-/// One file.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Entry {
-    /// The last component of its path.
-    #[n(0)]
-    pub name: ByteVec,
-    /// Its kind.
-    #[n(1)]
-    pub kind: EntryKind,
-    /// In bytes.
-    #[n(2)]
-    pub size: u64,
-    /// Permission bits.
-    #[n(3)]
-    pub mode: u32,
-    /// Owner.
-    #[n(4)]
-    pub uid: u32,
-    /// Group.
-    #[n(5)]
-    pub gid: u32,
-    /// Seconds since 1970.
-    #[n(6)]
-    pub modified: i64,
-}
-
-/// The kind of a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
-#[cbor(index_only)]
-pub enum EntryKind {
-    /// A regular file.
-    #[n(0)]
-    File,
-    /// A folder.
-    #[n(1)]
-    Directory,
-    /// A symbolic link.
-    #[n(2)]
-    Symlink,
-    /// Anything else.
-    #[n(3)]
-    Other,
-}
-
-/// One command.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct ExecutionEntry {
-    /// Its id.
-    #[n(0)]
-    pub id: String,
-    /// Program and arguments, shortened.
-    #[n(1)]
-    pub argv: Vec<ByteVec>,
-    /// Of its main process.
-    #[n(2)]
-    pub pid: u32,
-    /// Whether it has a log.
-    #[n(3)]
-    pub detached: bool,
-    /// Where it is.
-    #[n(4)]
-    pub state: State,
-    /// Milliseconds since its start.
-    #[n(5)]
-    pub age_ms: u64,
-}
-
-/// One process.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct ProcessEntry {
-    /// In the box's pid namespace.
-    #[n(0)]
-    pub pid: u32,
-    /// Its parent.
-    #[n(1)]
-    pub parent: u32,
-    /// Its effective user.
-    #[n(2)]
-    pub uid: u32,
-    /// The letter of proc(5).
-    #[n(3)]
-    pub state: u8,
-    /// Resident bytes.
-    #[n(4)]
-    pub resident_bytes: u64,
-    /// Processor time in milliseconds.
-    #[n(5)]
-    pub cpu_ms: u64,
-    /// Arguments, separated by spaces, shortened.
-    #[n(6)]
-    pub command: ByteVec,
 }
 
 /// Why bytes are not a message.

@@ -25,7 +25,7 @@ mod sweep;
 pub use error::StoreError;
 pub use locked::{LockedRecord, Ownership};
 pub use record::{ForwarderProcess, RECORD_VERSION, SandboxRecord, StagedFile};
-pub use store::{EMPTY_DIR, Store};
+pub use store::{EMPTY_DIR, RecordStamp, Store};
 pub use sweep::Swept;
 
 #[cfg(test)]

@@ -19,6 +19,10 @@ use crate::place::{OWNER_LOCK, RECORD_FILE, RECORD_LOCK};
 /// Names in the root that are removed after everything else, in this order.
 const LAST: [&str; 3] = [RECORD_FILE, OWNER_LOCK, RECORD_LOCK];
 
+/// How often the kernel is asked again before a folder counts as busy: renames elsewhere make it unsure of a step that it
+/// just took (openat2(2), EAGAIN), and somebody may rename without end.
+const MAX_TRIES: usize = 10_000;
+
 /// Removes `root` and all in it; fine if it is gone.
 pub(crate) fn remove_tree(root: &Path) -> Result<(), StoreError> {
     match remove(root) {
@@ -117,17 +121,16 @@ fn open_inner(parent: &OwnedFd, name: &CStr) -> Result<OwnedFd, Errno> {
         | ResolveFlags::NO_SYMLINKS
         | ResolveFlags::NO_XDEV
         | ResolveFlags::NO_MAGICLINKS;
-    let open = |flags: OFlags| loop {
-        match rustix::fs::openat2(
-            parent,
-            name,
-            flags | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-            resolve,
-        ) {
-            Err(Errno::AGAIN | Errno::INTR) => continue,
-            other => return other,
+    let open = |flags: OFlags| {
+        let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut last = Errno::AGAIN;
+        for _ in 0..MAX_TRIES {
+            match rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve) {
+                Err(again @ (Errno::AGAIN | Errno::INTR)) => last = again,
+                other => return other,
+            }
         }
+        Err(last)
     };
     let handle = open(OFlags::PATH)?;
     let stat = rustix::fs::fstat(&handle)?;

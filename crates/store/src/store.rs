@@ -3,7 +3,7 @@
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentkernel_model::SandboxName;
 use rustix::fs::{FlockOperation, flock};
@@ -234,21 +234,63 @@ impl Store {
     #[expect(clippy::type_complexity, reason = "a list of results is what it is")]
     pub fn list(&self) -> Result<Vec<(SandboxName, Result<SandboxRecord, StoreError>)>, StoreError> {
         let mut found = Vec::new();
-        let entries = std::fs::read_dir(&self.sandboxes).map_err(StoreError::io("read", &self.sandboxes))?;
-        for entry in entries {
-            let entry = entry.map_err(StoreError::io("read", &self.sandboxes))?;
-            let Some(name) = entry.file_name().to_str().and_then(|text| text.parse::<SandboxName>().ok())
-            else {
-                continue;
-            };
+        for name in self.names()? {
             match read_record(&self.folder(&name), &name) {
                 Ok(None) => {}
                 Ok(Some(record)) => found.push((name, Ok(record))),
                 Err(error) => found.push((name, Err(error))),
             }
         }
-        found.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(found)
+    }
+
+    /// The names of all sandboxes, sorted; no record is read.
+    pub fn names(&self) -> Result<Vec<SandboxName>, StoreError> {
+        let mut names = Vec::new();
+        let entries = std::fs::read_dir(&self.sandboxes).map_err(StoreError::io("read", &self.sandboxes))?;
+        for entry in entries {
+            let entry = entry.map_err(StoreError::io("read", &self.sandboxes))?;
+            names.extend(entry.file_name().to_str().and_then(|text| text.parse::<SandboxName>().ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+/// Which writing of a record is there: equal stamps of one name are the same record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordStamp {
+    inode: u64,
+    changed: (i64, i64),
+}
+
+/// How coarse the kernel's file times may be, with room to spare: it stamps files by its tick.
+const COARSEST_TICK: Duration = Duration::from_millis(100);
+
+impl RecordStamp {
+    /// Whether the record has been as it is for so long that a later writing can't have the same stamp.
+    pub fn is_settled(&self, now: SystemTime) -> bool {
+        let (Ok(seconds), Ok(nanos)) = (u64::try_from(self.changed.0), u64::try_from(self.changed.1)) else {
+            return false;
+        };
+        let changed = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanos);
+        // A clock that was set back tells nothing.
+        now.duration_since(changed).is_ok_and(|age| age > COARSEST_TICK)
+    }
+}
+
+impl Store {
+    /// The stamp of a record as it is now, for who has read it before and doesn't want to read it again; `None` where there
+    /// is no such sandbox. A record is always replaced by a new file (see the crate's description).
+    pub fn stamp(&self, name: &SandboxName) -> Result<Option<RecordStamp>, StoreError> {
+        let path = self.folder(name).join(RECORD_FILE);
+        match std::fs::symlink_metadata(&path) {
+            Ok(found) => {
+                Ok(Some(RecordStamp { inode: found.ino(), changed: (found.ctime(), found.ctime_nsec()) }))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("look at", &path)(error)),
+        }
     }
 }
 

@@ -378,6 +378,20 @@ fn a_failed_update_changes_nothing() {
     assert_eq!(store.read(&name("a")).unwrap().phase, Phase::Creating);
 }
 
+#[test]
+fn a_record_that_was_written_anew_has_another_stamp() {
+    let (_dir, store) = store();
+    assert_eq!(store.stamp(&name("a")).unwrap(), None);
+    let mut locked = store.create(&name("a"), record("a")).unwrap();
+    let before = store.stamp(&name("a")).unwrap().unwrap();
+    assert_eq!(store.stamp(&name("a")).unwrap(), Some(before));
+    assert!(!before.is_settled(std::time::SystemTime::now()));
+    assert!(before.is_settled(std::time::SystemTime::now() + Duration::from_secs(1)));
+    locked.update(|record| record.phase = Phase::Stopped).unwrap();
+    assert_ne!(store.stamp(&name("a")).unwrap(), Some(before));
+    assert_eq!(store.names().unwrap(), [name("a")]);
+}
+
 fn any_phase() -> impl Strategy<Value = Phase> {
     proptest::sample::select(vec![
         Phase::Creating,

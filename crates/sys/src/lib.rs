@@ -4,8 +4,10 @@
 pub mod capability;
 pub mod cgroup;
 pub mod companion;
+pub mod descriptor_channel;
 #[cfg(test)]
 mod forked;
+pub mod inherited;
 pub mod landlock;
 pub mod loop_device;
 pub mod loopback;

@@ -6,21 +6,26 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 
+/// How often the kernel is asked again: somebody may rename without end.
+const MAX_TRIES: usize = 10_000;
+
 /// Opens `path` below `folder` as `resolve` has it; makes nothing. Any rename or mount on the machine can leave the kernel
 /// unsure of a step that it just took: it then asks for another try (openat2(2), EAGAIN), which is no error of the path.
-/// Child-safe where `path` is a `CStr`. Errors: those of openat2(2) but EAGAIN and EINTR.
+/// Child-safe where `path` is a `CStr`. Errors: those of openat2(2); EAGAIN and EINTR only where that went on and on.
 pub fn open_resolved(
     folder: impl AsFd,
     path: impl Arg + Copy,
     flags: OFlags,
     resolve: ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
-    loop {
+    let mut last = Errno::AGAIN;
+    for _ in 0..MAX_TRIES {
         match rustix::fs::openat2(folder.as_fd(), path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(again @ (Errno::AGAIN | Errno::INTR)) => last = again,
             other => return other,
         }
     }
+    Err(last)
 }
 
 #[cfg(test)]

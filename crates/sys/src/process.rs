@@ -1,7 +1,7 @@
 //! Making and watching processes: clone3(2) into new namespaces, pidfds, and who a process really is.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
@@ -101,10 +101,7 @@ fn run_child<Any>(child: &mut dyn FnMut() -> std::convert::Infallible) -> Any {
 impl Child {
     /// SIGKILL; fine if it has ended.
     pub fn kill(&self) -> io::Result<()> {
-        match rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+        kill(&self.pidfd)
     }
 
     /// Waits for its end and takes it from the process table; fine if somebody has done so.
@@ -159,12 +156,28 @@ impl ProcessIdentity {
     }
 }
 
+/// SIGKILL to the process of `pidfd`; fine if it has ended.
+pub fn kill(pidfd: &OwnedFd) -> io::Result<()> {
+    match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether `fd`, which somebody else made, is a pidfd: any other is an error.
+pub fn check_pidfd(fd: &OwnedFd) -> io::Result<()> {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    // waitid(2): EBADF for what is no pidfd, ECHILD for one of somebody else's child; nothing is taken (WNOWAIT).
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::PidFd(fd.as_fd()), options) {
+        Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 /// SIGKILL to the process of `pidfd`, and waits until it has ended; a process namespace ends with its first process.
 pub fn kill_and_wait(pidfd: &OwnedFd) -> io::Result<()> {
-    match rustix::process::pidfd_send_signal(pidfd, Signal::KILL) {
-        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
-        Err(errno) => return Err(errno.into()),
-    }
+    kill(pidfd)?;
     wait_ended(pidfd, None)?;
     Ok(())
 }
@@ -220,5 +233,15 @@ mod tests {
         assert!(identity.open().unwrap().is_none());
         let other = ProcessIdentity { start_ticks: 1, ..ProcessIdentity::of(std::process::id()).unwrap() };
         assert!(other.open().unwrap().is_none(), "same number, other start");
+    }
+
+    #[test]
+    fn only_a_pidfd_is_one() {
+        let own = crate::companion::open_process(std::process::id()).unwrap().unwrap();
+        check_pidfd(&own).unwrap();
+        let init = crate::companion::open_process(1).unwrap().unwrap();
+        check_pidfd(&init).unwrap();
+        let other = std::fs::File::open("/dev/null").unwrap();
+        assert!(check_pidfd(&other.into()).is_err());
     }
 }

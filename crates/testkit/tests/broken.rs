@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkernel_backend::{
-    Backend, BackendError, BoxRecord, EphemeralBox, Execution, ExecutionControl, ExecutionInfo, FileInfo,
-    Guest, ImageBuilder, Images, LogRead, OutputStream, Probe, ProcessInfo, Reclaimed, TcpStreamInside,
+    Backend, BackendError, BoxRecord, EndSignal, EphemeralBox, Execution, ExecutionControl, ExecutionInfo,
+    FileInfo, Guest, HandOver, ImageBuilder, Images, LogRead, OrderedLog, OutputStream, Probe, ProcessInfo,
+    Reclaimed, TcpStreamInside,
 };
 use agentkernel_model::{
     BackendName, BoxPath, Capabilities, EnvVar, ExecId, ExecRequest, Feature, ImageRef, Isolation, Outcome,
@@ -62,6 +63,20 @@ impl EphemeralBox for BrokenBox {
         Arc::clone(&self.guest)
     }
 
+    async fn ready(&mut self) -> Result<(), BackendError> {
+        self.inner.ready().await
+    }
+
+    fn end(&self) -> Option<EndSignal> {
+        self.inner.end()
+    }
+
+    async fn hand_over(self: Box<Self>) -> Result<HandOver, Box<dyn EphemeralBox>> {
+        let guest = self.guest;
+        let back = |inner| -> Box<dyn EphemeralBox> { Box::new(BrokenBox { inner, guest }) };
+        self.inner.hand_over().await.map_err(back)
+    }
+
     async fn destroy(self: Box<Self>) -> Result<(), BackendError> {
         self.inner.destroy().await
     }
@@ -107,6 +122,14 @@ impl Backend for Broken {
             guest = Arc::clone(&first.await?.1);
         }
         Ok(Box::new(BrokenBox { inner, guest: Arc::new(BrokenGuest { inner: guest, fault: self.fault }) }))
+    }
+
+    async fn take_over(&self, handed: HandOver) -> Result<Box<dyn EphemeralBox>, BackendError> {
+        self.inner.take_over(handed).await
+    }
+
+    fn variant(&self) -> String {
+        self.inner.variant()
     }
 
     async fn create(&self, record: &BoxRecord) -> Result<(), BackendError> {
@@ -218,6 +241,10 @@ impl Guest for BrokenGuest {
 
     async fn logs(&self, id: &ExecId, offset: u64, follow: bool) -> Result<LogRead, BackendError> {
         self.inner.logs(id, offset, follow).await
+    }
+
+    async fn ordered_log(&self, id: &ExecId, offset: u64, follow: bool) -> Result<OrderedLog, BackendError> {
+        self.inner.ordered_log(id, offset, follow).await
     }
 
     async fn processes(&self) -> Result<Vec<ProcessInfo>, BackendError> {

@@ -1,5 +1,6 @@
 //! The agent as a whole: its state, and its start.
 
+use std::cell::OnceCell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,12 +26,24 @@ pub(crate) const MAX_CONNECTIONS: usize = 256;
 /// What every task of the agent shares.
 pub(crate) struct Agent {
     pub(crate) children: Rc<Children>,
+    /// The commands of this agent, and those of earlier ones once [`Agent::all_commands`] was asked for.
     pub(crate) table: Table,
-    pub(crate) logs: Rc<LogFolder>,
+    pub(crate) logs: LogFolder,
+    /// Whether the commands of earlier agents are in the table.
+    kept: OnceCell<()>,
     /// /dev/null, opened before any command ran: root of the box may put something else there that never opens.
     pub(crate) null: OwnedFd,
     /// The capabilities that commands may keep.
     pub(crate) command_capabilities: u64,
+}
+
+impl Agent {
+    /// The commands, with what earlier agents have left: that is looked for at the first call, since most boxes are never
+    /// asked for it. Must be called before anything is noted of a new detached command.
+    pub(crate) fn all_commands(&self) -> &Table {
+        self.kept.get_or_init(|| self.table.add_kept(self.logs.kept()));
+        &self.table
+    }
 }
 
 /// Serves until there is nothing left to serve.
@@ -52,7 +65,8 @@ pub(crate) fn run(options: &Options) -> Result<(), StartError> {
     let agent = Rc::new(Agent {
         children: Rc::default(),
         table: Table::default(),
-        logs: Rc::new(LogFolder::new(log_dir)),
+        logs: LogFolder::new(log_dir, !options.exit_with_stream),
+        kept: OnceCell::new(),
         null,
         command_capabilities: options.command_capabilities.unwrap_or(u64::MAX),
     });

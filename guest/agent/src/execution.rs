@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use agentkernel_protocol::{
     Channel, ConnectionError, Control, Event, Exec, Failure, FailureKind, State, Stream, TerminalSize,
@@ -19,10 +19,11 @@ use crate::agent::Agent;
 use crate::command::Command;
 use crate::failure::{failure, io, reason, system};
 use crate::launch::{Stdio, launch};
-use crate::log::{Log, random_id};
+use crate::log::Log;
+use crate::random_id::random_id;
 use crate::report::{Order, Report, Stage, StartFailure};
 use crate::supervised::Supervised;
-use crate::table::{Entry, shown};
+use crate::table::{Born, Entry, shown};
 use crate::{log, pump, terminal};
 
 /// A timeout beyond this is none: the event loop's clock ends somewhere.
@@ -46,7 +47,11 @@ struct Ends {
 /// Runs a command to its end, and its streams to theirs.
 pub(crate) async fn run(agent: &Rc<Agent>, channel: &Channel, exec: &Exec) -> Result<(), Failure> {
     let command = Command::prepare(exec, agent.command_capabilities)?;
-    let log = exec.log_limit.map(|limit| Log::new(&agent.logs, limit)).transpose()?;
+    let new_log = |limit| {
+        agent.all_commands();
+        Log::new(&agent.logs, limit)
+    };
+    let log = exec.log_limit.map(new_log).transpose()?;
     let (ends, stdio) = streams(agent, exec)?;
     let started = Instant::now();
     let program = command.program();
@@ -69,34 +74,45 @@ pub(crate) async fn run(agent: &Rc<Agent>, channel: &Channel, exec: &Exec) -> Re
         id: log.as_ref().map_or_else(random_id, |log| log.id().to_owned()),
         argv: shown(&exec.argv),
         pid,
-        started,
+        started: Born::Here(started),
         state: watch::Sender::new(State::Running),
-        supervised,
+        supervised: Some(Rc::clone(&supervised)),
         log,
     });
+    let born = SystemTime::now();
+    // Before anybody knows its id: the next agent answers for it whatever happens to this one.
+    entry.note(born);
     agent.table.add(Rc::clone(&entry));
     let id = entry.id.clone();
     // Where the client is gone already, the loop below sees that.
     channel.send(&Event::Started { id, pid: pid.unsigned_abs() }).await.ok();
     let timeout = exec.timeout_ms.map(Duration::from_millis).filter(|timeout| *timeout < MAX_TIMEOUT);
-    let running =
-        Running { entry, deadline: timeout.map(|timeout| started + timeout), terminal: ends.terminal };
+    let deadline = timeout.map(|timeout| started + timeout);
+    let running = Running { entry, supervised, deadline, terminal: ends.terminal };
     let pumps = Pumps::start(channel, ends.stdin, ends.stdout, ends.stderr, running.entry.log.as_ref());
     let state = running.watch(channel, adopted).await;
-    finish(agent, channel, &running.entry, state, pumps).await;
+    finish(agent, channel, running, born, state, pumps).await;
     Ok(())
 }
 
-async fn finish(agent: &Rc<Agent>, channel: &Channel, entry: &Rc<Entry>, state: State, pumps: Pumps) {
+async fn finish(
+    agent: &Rc<Agent>,
+    channel: &Channel,
+    running: Running,
+    born: SystemTime,
+    state: State,
+    pumps: Pumps,
+) {
+    let Running { entry, supervised, .. } = running;
     pumps.drain(entry.log.as_ref());
     entry.state.send_replace(state);
+    entry.note(born);
     if let Some(log) = &entry.log {
         log.command_ended();
     }
-    agent.table.end(entry);
+    agent.table.end(&entry);
     channel.send(&Event::Ended(state)).await.ok();
     // What the command left behind lives on under its supervisor, which ends with its socket.
-    let supervised = Rc::clone(&entry.supervised);
     tokio::task::spawn_local(async move { while supervised.report().await.is_some() {} });
     pumps.wait().await;
     if let Some(log) = &entry.log {
@@ -153,6 +169,7 @@ fn colon(group: Option<&str>) -> String {
 
 struct Running {
     entry: Rc<Entry>,
+    supervised: Rc<Supervised>,
     deadline: Option<Instant>,
     terminal: Option<OwnedFd>,
 }
@@ -160,7 +177,7 @@ struct Running {
 impl Running {
     /// Waits for the command's end while it obeys the client and the clock.
     async fn watch(&self, channel: &Channel, mut adopted: oneshot::Receiver<i32>) -> State {
-        let supervised = &self.entry.supervised;
+        let supervised = &self.supervised;
         let mut timed_out = false;
         let mut connected = true;
         let mut lost = false;
@@ -220,7 +237,7 @@ impl Running {
             Err(ConnectionError::Message(_)) => true,
             Ok(None) | Err(_) => {
                 if self.entry.log.is_none() {
-                    self.entry.supervised.order(Order::KillTree);
+                    self.supervised.order(Order::KillTree);
                 }
                 false
             }

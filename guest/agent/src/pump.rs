@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
 
+use crate::flow::Flow;
 use crate::raw;
 
 thread_local! {
@@ -17,7 +18,7 @@ thread_local! {
 }
 
 /// The most that is read at once.
-const CHUNK: usize = MAX_PAYLOAD;
+pub(crate) const CHUNK: usize = MAX_PAYLOAD;
 
 /// What stdin of a command or worker is read in.
 const INPUT_CHUNK: usize = 32 * 1024;
@@ -42,26 +43,51 @@ pub(crate) fn read_now<T>(fd: &OwnedFd, limit: usize, take: impl FnOnce(&[u8]) -
     })
 }
 
+/// What one look at a descriptor gave.
+struct Taken {
+    bytes: usize,
+    /// There was nothing more.
+    drained: bool,
+}
+
+/// Appends what is there now to `out`, at most `limit` bytes: a command that writes little by little would else fill a
+/// frame with each of its writes.
+fn take_now(fd: &OwnedFd, out: &mut Vec<u8>, limit: usize) -> io::Result<Taken> {
+    let mut bytes = 0;
+    while bytes < limit {
+        match raw::read_onto(fd, out, limit - bytes) {
+            Ok(0) | Err(Errno::IO) => break,
+            Ok(length) => bytes += length,
+            Err(Errno::INTR) => {}
+            Err(_) if bytes > 0 => return Ok(Taken { bytes, drained: true }),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Taken { bytes, drained: false })
+}
+
 /// Everything that comes from `fd` goes to `writer`, until either ends. Ends the stream properly where `fd` ended.
 pub(crate) async fn output(fd: AsyncFd<OwnedFd>, mut writer: StreamWriter) -> io::Result<StreamWriter> {
+    let mut flow = Flow::new();
     loop {
+        flow.gather().await;
         let mut ready = tokio::select! {
             ready = fd.readable() => ready?,
             () = writer.stopped() => return Err(io::ErrorKind::BrokenPipe.into()),
         };
         let room = writer.room().await?;
-        let read = ready.try_io(|fd| {
-            read_now(fd.get_ref(), room, |bytes| {
-                if !bytes.is_empty() {
-                    writer.write_now(bytes);
-                }
-                bytes.len()
-            })
-        });
+        let over = || Err(io::ErrorKind::BrokenPipe.into());
+        let read = ready
+            .try_io(|fd| writer.write_now_with(|out| take_now(fd.get_ref(), out, room)).unwrap_or_else(over));
         match read {
-            Ok(Ok(0)) => return Ok(writer),
-            Ok(Ok(_)) | Err(_) => {}
-            Ok(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(Ok(Taken { bytes: 0, .. })) => return Ok(writer),
+            Ok(Ok(Taken { bytes, drained })) => {
+                flow.took(bytes, drained, fd.get_ref());
+                if drained {
+                    ready.clear_ready();
+                }
+            }
+            Err(_) => {}
             Ok(Err(error)) => return Err(error),
         }
     }

@@ -163,6 +163,16 @@ pub(crate) fn install_filter(program: &[u8]) -> Result<(), Errno> {
     if result == 0 { Ok(()) } else { Err(last_error()) }
 }
 
+/// Reads at most `limit` bytes and appends them to `out`.
+pub(crate) fn read_onto(fd: &OwnedFd, out: &mut Vec<u8>, limit: usize) -> Result<usize, Errno> {
+    out.reserve(limit);
+    let room = out.spare_capacity_mut().get_mut(..limit).unwrap_or_default();
+    let length = rustix::io::read(fd, room)?.0.len();
+    // SAFETY: the kernel has written `length` bytes behind the old end, and not more than there was room for.
+    unsafe { out.set_len(out.len() + length) };
+    Ok(length)
+}
+
 /// Sends any signal, real-time ones too, to a process, or to a process group where `pid` is negative.
 pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     // SAFETY: kill touches no memory.
@@ -245,6 +255,19 @@ mod tests {
         assert!(list.pointers[2].is_null());
         let script = ScriptList::new(&list);
         assert_eq!(script.pointers.len(), 4);
+    }
+
+    #[test]
+    fn bytes_are_appended_up_to_the_limit() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        rustix::io::write(&writer, b"abcdef").unwrap();
+        let mut out = b"x".to_vec();
+        assert_eq!(read_onto(&reader, &mut out, 4), Ok(4));
+        assert_eq!(read_onto(&reader, &mut out, 100), Ok(2));
+        drop(writer);
+        assert_eq!(read_onto(&reader, &mut out, 100), Ok(0));
+        assert_eq!(read_onto(&reader, &mut out, 0), Ok(0));
+        assert_eq!(out, b"xabcdef");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::agent::Agent;
 use crate::failure::failure;
-use crate::{execution, log_read, port, worker};
+use crate::{execution, log, port, worker};
 
 /// Serves one channel to its end.
 pub(crate) async fn serve(agent: Rc<Agent>, accepted: Accepted) {
@@ -32,13 +32,17 @@ async fn dispatch(agent: &Rc<Agent>, channel: &Channel, request: Request) -> Res
         Request::Exec(exec) => execution::run(agent, channel, &exec).await,
         Request::Executions => executions(agent, channel).await,
         Request::Kill { id, signal } => {
-            agent.table.find(&id)?.signal(signal)?;
+            agent.all_commands().find(&id)?.signal(signal)?;
             done(channel).await
         }
         Request::Wait { id } => wait(agent, channel, &id).await,
         Request::Logs { id, offset, follow } => {
-            let entry = agent.table.find(&id)?;
-            log_read::send(channel, &entry, offset, follow).await
+            let entry = agent.all_commands().find(&id)?;
+            log::send(channel, &entry, offset, follow).await
+        }
+        Request::OrderedLog { id, offset, follow } => {
+            let entry = agent.all_commands().find(&id)?;
+            log::send_ordered(channel, &entry, offset, follow).await
         }
         Request::Connect { port } => port::connect(channel, port).await,
         Request::Processes => processes(agent, channel).await,
@@ -69,7 +73,7 @@ async fn done(channel: &Channel) -> Result<(), Failure> {
 async fn executions(agent: &Rc<Agent>, channel: &Channel) -> Result<(), Failure> {
     channel.send(&Event::Ready).await.ok();
     let mut writer = channel.writer(Stream::Output);
-    for entry in agent.table.all() {
+    for entry in agent.all_commands().all() {
         let mut record = Vec::new();
         encode_record(&entry.describe(), &mut record);
         if writer.write_all(&record).await.is_err() {
@@ -81,7 +85,7 @@ async fn executions(agent: &Rc<Agent>, channel: &Channel) -> Result<(), Failure>
 }
 
 async fn wait(agent: &Rc<Agent>, channel: &Channel, id: &str) -> Result<(), Failure> {
-    let mut state = agent.table.find(id)?.state.subscribe();
+    let mut state = agent.all_commands().find(id)?.state.subscribe();
     tokio::select! {
         state = state.wait_for(|state| *state != State::Running) => {
             let state = state.map_or(State::Lost, |state| *state);

@@ -7,6 +7,7 @@ mod coexistence;
 mod conformance;
 mod far;
 mod hardening;
+mod kept_logs;
 mod kills;
 mod speed;
 mod stand_in;

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::BorrowedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use agentkernel_sys::netlink::{self, Protocol, Socket};
@@ -13,6 +14,10 @@ use super::firewall::{self, Firewall};
 use super::pasta::{self, Pasta};
 use super::resolver::Resolver;
 use super::{NetworkError, program, veth};
+
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// systemd-resolved(8): the real servers, where /etc/resolv.conf names its own stub.
+const UPSTREAM_RESOLV_CONF: &str = "/run/systemd/resolve/resolv.conf";
 
 /// More than any `resolv.conf` in use.
 const RESOLV_CONF_BYTES: u64 = 64 * 1024;
@@ -49,13 +54,30 @@ pub(super) struct Places<'a> {
     pub(super) runtime_folder: &'a Path,
 }
 
+/// What a [`NetworkHost`] was made from, as far as it changes while a machine runs: it moves to another network, and its
+/// resolver's settings are written anew.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stamp([Option<FileStamp>; 2]);
+
+/// Device, inode, size and time of the last change: a file that was written anew differs in one of them.
+type FileStamp = (u64, u64, u64, i64, i64);
+
+impl Stamp {
+    /// As it is now: two looks at files, and no reading.
+    pub(crate) fn now() -> Self {
+        Self([RESOLV_CONF, UPSTREAM_RESOLV_CONF].map(|path| {
+            let found = std::fs::metadata(path).ok()?;
+            Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+        }))
+    }
+}
+
 impl NetworkHost {
     /// Looks at this machine. `rootless`: whether boxes are made without rights on the host.
     pub(crate) fn detect(rootless: bool) -> Self {
         let places = Places {
-            resolv_conf: Path::new("/etc/resolv.conf"),
-            // systemd-resolved(8): the real servers, where /etc/resolv.conf names its own stub.
-            upstream_resolv_conf: Path::new("/run/systemd/resolve/resolv.conf"),
+            resolv_conf: Path::new(RESOLV_CONF),
+            upstream_resolv_conf: Path::new(UPSTREAM_RESOLV_CONF),
             runtime_folder: firewall::default_folder(),
         };
         Self::detect_in(rootless, places)

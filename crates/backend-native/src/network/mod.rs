@@ -22,4 +22,4 @@ mod tests;
 mod veth;
 
 pub(crate) use error::NetworkError;
-pub(crate) use host::{Connected, NetworkHost};
+pub(crate) use host::{Connected, NetworkHost, Stamp};

@@ -7,11 +7,12 @@ use agentkernel_protocol::{Channel, Entry, Event, ExecutionEntry, Host, ProcessE
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
+use super::ordered_log::Records;
 use super::stream::{Answered, records};
 use super::{check, execution};
 use crate::{
-    BackendError, Execution, ExecutionInfo, FileInfo, Guest, LogRead, OutputStream, ProcessInfo,
-    TcpStreamInside,
+    BackendError, Execution, ExecutionInfo, ExecutionState, FileInfo, Guest, LogRead, OrderedLog,
+    OutputStream, ProcessInfo, TcpStreamInside,
 };
 
 /// The most entries of a folder.
@@ -131,6 +132,21 @@ impl AgentGuest {
     }
 }
 
+/// Where a log that was asked for from `offset` on begins, and where its command is.
+async fn log_begins(
+    channel: &Channel,
+    what: &str,
+    offset: u64,
+) -> Result<(u64, ExecutionState), BackendError> {
+    match answer(channel, what).await? {
+        Event::Log { start, state } if start >= offset => Ok((start, check::execution_state(state)?)),
+        Event::Log { start, .. } => {
+            Err(check::hostile(format!("a log from {start} on where {offset} was asked for")))
+        }
+        other => Err(check::unexpected(Some(other))),
+    }
+}
+
 async fn answer(channel: &Channel, what: &str) -> Result<Event, BackendError> {
     match channel.receive().await.map_err(check::connection)? {
         Some(Event::Failed(failure)) => Err(check::failed(what, failure)),
@@ -182,15 +198,16 @@ impl Guest for AgentGuest {
         let channel = self.open(&Request::Logs { id: id.to_string(), offset, follow }).await?;
         let stdout = Box::new(channel.reader(Stream::Output));
         let stderr = Box::new(channel.reader(Stream::Error));
-        let (start, state) = match answer(&channel, &format!("execution {id}")).await? {
-            Event::Log { start, state } => (start, state),
-            other => return Err(check::unexpected(Some(other))),
-        };
-        if start < offset {
-            return Err(check::hostile(format!("a log from {start} on where {offset} was asked for")));
-        }
-        let state = check::execution_state(state)?;
+        let (start, state) = log_begins(&channel, &format!("execution {id}"), offset).await?;
         Ok(LogRead { start, stdout, stderr, state })
+    }
+
+    async fn ordered_log(&self, id: &ExecId, offset: u64, follow: bool) -> Result<OrderedLog, BackendError> {
+        let what = format!("execution {id}");
+        let channel = self.open(&Request::OrderedLog { id: id.to_string(), offset, follow }).await?;
+        let reader = channel.reader(Stream::Output);
+        let (start, state) = log_begins(&channel, &what, offset).await?;
+        Ok(OrderedLog { start, state, chunks: Box::new(Records::new(reader, what, start)) })
     }
 
     async fn processes(&self) -> Result<Vec<ProcessInfo>, BackendError> {

@@ -1,8 +1,13 @@
 //! The guest that speaks to our agent over one byte stream. Everything that arrives is hostile until it was checked here.
 
 mod check;
+mod entrance;
 mod execution;
 mod guest;
+mod ordered_log;
 mod stream;
+mod unspoken;
 
+pub use entrance::Entrance;
 pub use guest::AgentGuest;
+pub use unspoken::UnspokenAgent;

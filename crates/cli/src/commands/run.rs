@@ -140,6 +140,7 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
         files: settings.files.clone(),
         keep,
         name,
+        warm: true,
         config_file: settings.config_file.clone(),
     };
     let result = conduct_run(&engine, plan, &planned.image, &arguments, application).await;
@@ -227,6 +228,8 @@ async fn conduct_run(
     let kept = plan.keep.clone();
     let running = engine.run(plan).await?;
     if application.verbose {
+        let warm = if running.warm { "taken from the daemon's pool" } else { "started for this run" };
+        warn_line(&format!("agentkernel: sandbox: {warm}"));
         warn_line(&format!("agentkernel: isolation: {}", running.isolation));
         running.published.iter().for_each(|port| warn_line(&format!("agentkernel: published: {port}")));
     }

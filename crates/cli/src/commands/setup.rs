@@ -226,6 +226,7 @@ async fn trial(application: &Application, settings: &Settings) -> Result<Duratio
         files: Vec::new(),
         keep: None,
         name: None,
+        warm: true,
         config_file: None,
     };
     let started = Instant::now();

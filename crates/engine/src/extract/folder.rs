@@ -17,6 +17,10 @@ use super::entry::c_string;
 use super::unpack::Sink;
 use super::{Entry, EntryPath, ExtractError};
 
+/// How often the kernel is asked again where it saw a rename underway (openat2(2), EAGAIN): somebody may rename without
+/// end.
+const MAX_TRIES: usize = 10_000;
+
 /// A folder that receives entries.
 pub struct Folder {
     root: OwnedFd,
@@ -41,13 +45,14 @@ impl Folder {
     fn open_below(&self, path: &[u8], flags: OFlags) -> Result<OwnedFd, Errno> {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         let name = if path.is_empty() { c".".to_owned() } else { c_string(path) };
-        loop {
+        let mut last = Errno::AGAIN;
+        for _ in 0..MAX_TRIES {
             match rustix::fs::openat2(&self.root, &name, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
-                // The kernel saw a rename underway and asks for another try (openat2(2), EAGAIN).
-                Err(Errno::AGAIN | Errno::INTR) => continue,
+                Err(again @ (Errno::AGAIN | Errno::INTR)) => last = again,
                 other => return other,
             }
         }
+        Err(last)
     }
 
     /// Opens the folder that `path` is in, making what is missing.

@@ -110,7 +110,15 @@ pub(crate) fn sh(script: &str) -> ExecPlan {
 }
 
 pub(crate) fn plan(command: ExecPlan) -> RunPlan {
-    RunPlan { spec: spec(), command, files: Vec::new(), keep: None, name: None, config_file: None }
+    RunPlan {
+        spec: spec(),
+        command,
+        files: Vec::new(),
+        keep: None,
+        name: None,
+        warm: true,
+        config_file: None,
+    }
 }
 
 /// Both streams to their ends, then the outcome.

@@ -51,7 +51,8 @@ impl ImageStore {
     /// tags. Blocks.
     ///
     /// # Errors
-    /// [`ImageError::Missing`], also where a blob went to make room; what writing gives.
+    /// [`ImageError::Missing`]; [`ImageError::Unpacked`] where a blob went to make room; what writing gives. Both before
+    /// anything is written.
     pub fn export(&self, images: &[ImageRef], sink: &mut dyn Write) -> Result<Vec<Exported>, ImageError> {
         let mut found = Vec::new();
         let mut leases = Vec::new();
@@ -59,9 +60,11 @@ impl ImageStore {
             let missing = || ImageError::Missing { image: image.to_string() };
             let id = self.find(image)?.ok_or_else(missing)?.id;
             let (stored, lease) = self.lease(&id)?.ok_or_else(missing)?;
-            // A blob that went to make room can't be had back from what was unpacked of it.
+            // A blob that went to make room can't be had back from what was unpacked of it: compressed anew it would have
+            // another digest, and the image another name.
+            let unpacked = || ImageError::Unpacked { image: image.to_string() };
             for blob in stored.blobs() {
-                self.blobs().size(&blob)?.ok_or_else(missing)?;
+                self.blobs().size(&blob)?.ok_or_else(unpacked)?;
             }
             leases.push(lease);
             found.push((self.exported_names(image, &id)?, stored));

@@ -117,6 +117,20 @@ fn what_is_exported_is_taken_back() {
     ));
 }
 
+#[test]
+fn an_image_whose_archives_went_is_not_exported_and_says_why() {
+    let scene = Scene::new();
+    let image = scene.image("app:1", &layers());
+    scene.store.blobs().remove(&image.layers[0].blob).unwrap();
+    let mut archive = Vec::new();
+    let error = scene.store.export(&[reference("app:1")], &mut archive).unwrap_err();
+    assert!(matches!(error, ImageError::Unpacked { .. }), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("app:1") && text.contains("images.max_size") && text.contains("pull"), "{text}");
+    assert!(archive.is_empty(), "before anything is written");
+    scene.store.rootfs(&image.id).unwrap();
+}
+
 /// Runs a program that may be missing; `None` then.
 fn run(program: &str, arguments: &[&str]) -> Option<String> {
     match Command::new(program).args(arguments).output() {

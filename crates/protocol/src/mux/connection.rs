@@ -218,8 +218,8 @@ async fn write(shared: &Shared, mut writer: impl AsyncWrite + Unpin) -> Connecti
         if let Err(error) = writer.write_all(&batch).await {
             return ConnectionError::Io { why: error.to_string() };
         }
-        // A large buffer isn't kept by an idle connection.
-        if batch.capacity() <= MAX_PAYLOAD {
+        // A stream in full flow fills the same buffers again and again.
+        if batch.capacity() <= 4 * MAX_PAYLOAD {
             batch.clear();
             spare = batch;
         }

@@ -248,12 +248,21 @@ impl Machine {
             return;
         }
         Frame { channel, kind, payload }.encode(&mut self.outgoing);
+        self.wake_writer();
+    }
+
+    /// There is something to send.
+    pub(super) fn wake_writer(&mut self) {
         self.writer_waker.take().into_iter().for_each(Waker::wake);
     }
 
     /// Takes what is to be sent, giving `empty` to collect what comes next. `None` where there is nothing.
     pub fn take_outgoing(&mut self, empty: Vec<u8>) -> Option<Vec<u8>> {
         if self.outgoing.is_empty() {
+            if self.channels.is_empty() {
+                // An idle connection keeps no buffer.
+                self.outgoing = Vec::new();
+            }
             return None;
         }
         self.generation += 1;

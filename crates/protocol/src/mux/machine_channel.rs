@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::task::{Poll, Waker};
 
+use tokio::io::ReadBuf;
+
 use super::error::ConnectionError;
 use super::machine::{Machine, Role, WINDOW};
 use crate::{Frame, Kind, MAX_PAYLOAD, Stream};
@@ -72,7 +74,7 @@ pub(super) struct ChannelState {
 /// What reading a stream gives.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    Bytes(usize),
+    Bytes,
     End,
     Aborted,
 }
@@ -179,12 +181,12 @@ impl StreamState {
         Ok(())
     }
 
-    fn take(&mut self, out: &mut [u8]) -> usize {
+    fn take(&mut self, out: &mut ReadBuf<'_>) -> usize {
         let (first, second) = self.buffer.as_slices();
         let mut taken = 0;
         for slice in [first, second] {
-            let length = slice.len().min(out.len() - taken);
-            out[taken..taken + length].copy_from_slice(&slice[..length]);
+            let length = slice.len().min(out.remaining());
+            out.put_slice(&slice[..length]);
             taken += length;
         }
         self.buffer.drain(..taken);
@@ -196,12 +198,12 @@ impl StreamState {
 }
 
 impl Machine {
-    /// Reads from a stream into `out`, which must not be empty.
+    /// Reads from a stream into `out`, which must have room.
     pub(super) fn poll_read(
         &mut self,
         channel: u32,
         stream: Stream,
-        out: &mut [u8],
+        out: &mut ReadBuf<'_>,
         waker: &Waker,
     ) -> Poll<Result<Read, ConnectionError>> {
         let ended = self.ended.clone();
@@ -218,7 +220,7 @@ impl Machine {
                 state.credit += more;
                 self.push(channel, Kind::Credit(stream), &more.to_le_bytes());
             }
-            return Poll::Ready(Ok(Read::Bytes(taken)));
+            return Poll::Ready(Ok(Read::Bytes));
         }
         match state.end {
             End::Complete => return Poll::Ready(Ok(Read::End)),
@@ -294,6 +296,36 @@ impl Machine {
         state.credit -= bytes.len() as u32;
         state.queued_in = generation;
         self.push(channel, Kind::Data(stream), bytes);
+    }
+
+    /// The same with what `fill` appends to the buffer that it is given: at most so many bytes, and no frame at all where
+    /// it appends none.
+    pub(super) fn write_with<T>(
+        &mut self,
+        channel: u32,
+        stream: Stream,
+        fill: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> Option<T> {
+        let generation = self.generation;
+        let state = self.channels.get_mut(&channel).filter(|_| self.ended.is_none())?;
+        let state = state.stream(stream);
+        let at = self.outgoing.len();
+        Frame { channel, kind: Kind::Data(stream), payload: &[] }.encode(&mut self.outgoing);
+        let begin = self.outgoing.len();
+        let result = fill(&mut self.outgoing);
+        let length = self.outgoing.len().saturating_sub(begin);
+        if length == 0 {
+            self.outgoing.truncate(at);
+            return Some(result);
+        }
+        debug_assert!(length <= MAX_PAYLOAD.min(state.credit as usize));
+        if let Some(place) = self.outgoing.get_mut(at..at + 4) {
+            place.copy_from_slice(&(length as u32).to_le_bytes());
+        }
+        state.credit = state.credit.saturating_sub(length as u32);
+        state.queued_in = generation;
+        self.wake_writer();
+        Some(result)
     }
 
     /// Ends a stream that this side sends. Later calls change nothing.

@@ -34,15 +34,10 @@ impl AsyncRead for StreamReader {
             return Poll::Ready(Ok(()));
         }
         let open = &self.channel.open;
-        let unfilled = out.initialize_unfilled();
-        let read = open.hold.shared.lock().poll_read(open.id, self.stream, unfilled, context.waker());
+        let read = open.hold.shared.lock().poll_read(open.id, self.stream, out, context.waker());
         match read {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(Read::Bytes(length))) => {
-                out.advance(length);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Ok(Read::End)) => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(Read::Bytes | Read::End)) => Poll::Ready(Ok(())),
             Poll::Ready(Ok(Read::Aborted)) => {
                 let what = "the stream stopped before it was complete";
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, what)))
@@ -84,6 +79,14 @@ impl StreamWriter {
     pub fn write_now(&mut self, bytes: &[u8]) {
         let open = &self.channel.open;
         open.hold.shared.lock().write(open.id, self.stream, bytes);
+    }
+
+    /// The same with what `fill` appends to the buffer that it is given, so that bytes needn't be copied from another: no
+    /// more than [`StreamWriter::room`] said just before, and without touching what is in the buffer. `None`, and nothing
+    /// asked of `fill`, where the stream is over.
+    pub fn write_now_with<T>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> T) -> Option<T> {
+        let open = &self.channel.open;
+        open.hold.shared.lock().write_with(open.id, self.stream, fill)
     }
 
     /// Waits until the reader wants no more. One task at a time may wait for this or write.

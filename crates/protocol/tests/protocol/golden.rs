@@ -49,6 +49,10 @@ fn requests() -> Vec<Request> {
     ]
 }
 
+fn ordered_log() -> Request {
+    Request::OrderedLog { id: "00ff00ff00ff00ff".to_owned(), offset: 7, follow: true }
+}
+
 fn entry() -> Entry {
     let name = b"passwd".to_vec().into();
     Entry { name, kind: EntryKind::File, size: 1, mode: 0o644, uid: 2, gid: 3, modified: -4 }
@@ -87,6 +91,7 @@ fn wire() -> Vec<u8> {
     add(3, Kind::Message, encode(&Control::Resize(TerminalSize { rows: 1, columns: 2 })));
     add(4, Kind::Data(Stream::Error), b"bytes".to_vec());
     add(4, Kind::Credit(Stream::Input), 1000_u32.to_le_bytes().to_vec());
+    add(5, Kind::Open, encode(&ordered_log()));
     wire
 }
 

@@ -14,6 +14,7 @@ pub mod nftables;
 mod policy;
 mod route;
 mod socket;
+mod socket_owner;
 #[cfg(test)]
 mod testing;
 
@@ -30,3 +31,4 @@ pub use route::{
     AddressAnswer, RouteAnswer, RouteTarget, list_addresses, list_routes, new_address, new_route, route_to,
 };
 pub use socket::{NetlinkError, Protocol, Refusal, Socket};
+pub use socket_owner::tcp_owner;

@@ -23,6 +23,8 @@ pub enum Protocol {
     Netfilter,
     /// IPsec policies: ip-xfrm(8).
     Policy,
+    /// Sockets: sock_diag(7).
+    SocketDiagnosis,
 }
 
 impl Protocol {
@@ -32,6 +34,7 @@ impl Protocol {
             Self::Route => None,
             Self::Netfilter => Some(netlink::NETFILTER),
             Self::Policy => Some(netlink::XFRM),
+            Self::SocketDiagnosis => Some(netlink::SOCK_DIAG),
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use agentkernel_backend::{
-    Backend, BackendError, BoxRecord, EphemeralBox, Guest, ImageBuilder, Images, Lifetime, Probe, Reclaimed,
-    refuse_unsupported,
+    Backend, BackendError, BoxRecord, EphemeralBox, Guest, HandOver, ImageBuilder, Images, Lifetime, Probe,
+    Reclaimed, refuse_unsupported,
 };
 use agentkernel_model::{
     Action, BackendName, Boundary, Capabilities, Feature, ImageConfig, Isolation, Outcome, Phase, PhaseError,
@@ -33,6 +33,7 @@ pub struct FakeBackend {
     capabilities: Capabilities,
     probe: Probe,
     delivery: Delivery,
+    variant: Arc<Mutex<String>>,
     /// The configuration of what it builds, where it builds.
     pub(super) builder: Option<ImageConfig>,
 }
@@ -56,6 +57,7 @@ impl FakeBackend {
             capabilities: Capabilities::all_but([]),
             probe: Probe::Ready { detail: "in memory".to_owned() },
             delivery: Delivery { chunk_sizes: [1, 65_537, 3, 4096].into(), ending: Ending::default() },
+            variant: Arc::default(),
             builder: None,
         }
     }
@@ -83,6 +85,11 @@ impl FakeBackend {
     pub fn named(mut self, name: &str) -> Self {
         self.name = name.parse().expect("a valid backend name");
         self
+    }
+
+    /// Changes what makes its boxes differ from those of other instances, here and in clones: see [`Backend::variant`].
+    pub fn set_variant(&self, variant: &str) {
+        *self.variant.lock().expect("no panic while locked") = variant.to_owned();
     }
 
     /// Without `feature`, for the reason `why`.
@@ -135,6 +142,11 @@ impl FakeBackend {
     /// The next call of `step` fails in this way; several queue up.
     pub fn inject(&self, step: Step, fault: Fault) {
         self.machine.faults.add(step, fault);
+    }
+
+    /// Ends the box without a record `id` from inside, as if its agent had been killed.
+    pub fn end_box(&self, id: &str) {
+        self.machine.with(|contents| contents.ephemeral.get(id).map(|entry| entry.sandbox.end()));
     }
 
     /// All lifecycle calls so far, of all processes.
@@ -314,7 +326,8 @@ impl Backend for FakeBackend {
         let id = format!("{:016x}", self.machine.number());
         let tree = Arc::new(Mutex::new(Tree::new(spec.read_only_root)));
         let sandbox = self.sandbox(id.clone(), spec, tree);
-        let entry = Ephemeral { owner: self.process, sandbox: Arc::clone(&sandbox), orphaned: false };
+        let entry =
+            Ephemeral { owner: self.process, sandbox: Arc::clone(&sandbox), orphaned: false, transit: None };
         self.machine.with(|contents| contents.ephemeral.insert(id.clone(), entry));
         let machine = Arc::clone(&self.machine);
         end.done(()).inspect_err(|_| {
@@ -322,7 +335,48 @@ impl Backend for FakeBackend {
             sandbox.end();
             self.machine.with(|contents| orphan(contents, &id));
         })?;
-        Ok(Box::new(FakeBox { machine, sandbox, isolation, owner: self.process, destroyed: false }))
+        Ok(Box::new(FakeBox {
+            machine,
+            sandbox,
+            isolation,
+            owner: self.process,
+            destroyed: false,
+            spoken: false.into(),
+            taken_over: false,
+        }))
+    }
+
+    async fn take_over(&self, handed: HandOver) -> Result<Box<dyn EphemeralBox>, BackendError> {
+        let id = handed.state["id"].as_str().unwrap_or_default().to_owned();
+        self.called("take over", &id);
+        let end = self.machine.faults.before(Step::TakeOver).await?;
+        let strange =
+            || BackendError::Invalid { what: "what was handed over is no box of this backend".to_owned() };
+        if handed.backend != self.name || handed.descriptors.len() != 1 {
+            return Err(strange());
+        }
+        end.done(())?;
+        let sandbox = self.machine.with(|contents| {
+            let entry = contents.ephemeral.get_mut(&id).filter(|entry| entry.transit.is_some())?;
+            entry.transit = None;
+            entry.owner = self.process;
+            Some(Arc::clone(&entry.sandbox))
+        });
+        let sandbox = sandbox.ok_or_else(strange)?;
+        let isolation = self.check_spec(&sandbox.spec, Lifetime::Ephemeral)?;
+        Ok(Box::new(FakeBox {
+            machine: Arc::clone(&self.machine),
+            sandbox,
+            isolation,
+            owner: self.process,
+            destroyed: false,
+            spoken: false.into(),
+            taken_over: true,
+        }))
+    }
+
+    fn variant(&self) -> String {
+        self.variant.lock().expect("no panic while locked").clone()
     }
 
     async fn create(&self, record: &BoxRecord) -> Result<(), BackendError> {

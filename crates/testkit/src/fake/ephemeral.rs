@@ -1,9 +1,11 @@
 //! A box without a record.
 
+use std::io::Read;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use agentkernel_backend::{BackendError, EphemeralBox, Guest};
-use agentkernel_model::Isolation;
+use agentkernel_backend::{BackendError, EndSignal, EphemeralBox, Guest, HandOver};
+use agentkernel_model::{BackendName, Isolation};
 use async_trait::async_trait;
 
 use super::fault::Step;
@@ -17,6 +19,20 @@ pub(super) struct FakeBox {
     pub(super) isolation: Isolation,
     pub(super) owner: u64,
     pub(super) destroyed: bool,
+    /// Whether its guest was asked for.
+    pub(super) spoken: AtomicBool,
+    /// Where it came from another process: that it still lives by what it was given.
+    pub(super) taken_over: bool,
+}
+
+/// What a box in transit lives by: a pipe that ends with the last holder of its descriptor.
+pub(super) struct Transit(std::io::PipeReader);
+
+impl Transit {
+    /// Whether nobody holds it any more.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!((&self.0).read(&mut [0]), Ok(0))
+    }
 }
 
 #[async_trait]
@@ -26,7 +42,42 @@ impl EphemeralBox for FakeBox {
     }
 
     fn guest(&self) -> Arc<dyn Guest> {
+        self.spoken.store(true, Ordering::Relaxed);
         Arc::new(FakeGuest { sandbox: Arc::clone(&self.sandbox) })
+    }
+
+    async fn ready(&mut self) -> Result<(), BackendError> {
+        let end = self.machine.faults.before(Step::Ready).await?;
+        if self.sandbox.has_ended() {
+            return Err(BackendError::BoxEnded { why: "it ended before it was ready".to_owned() });
+        }
+        end.done(())
+    }
+
+    fn end(&self) -> Option<EndSignal> {
+        let sandbox = Arc::clone(&self.sandbox);
+        Some(Box::pin(async move { sandbox.gone().await }))
+    }
+
+    async fn hand_over(mut self: Box<Self>) -> Result<HandOver, Box<dyn EphemeralBox>> {
+        if self.spoken.load(Ordering::Relaxed) || self.taken_over {
+            return Err(self);
+        }
+        let made = std::io::pipe().and_then(|(reader, writer)| {
+            rustix::io::ioctl_fionbio(&reader, true)?;
+            Ok((reader, writer))
+        });
+        let Ok((reader, writer)) = made else { return Err(self) };
+        self.destroyed = true;
+        let id = self.sandbox.id.clone();
+        self.machine.with(|contents| {
+            contents.calls.push(Call { verb: "hand over", sandbox: id.clone() });
+            if let Some(entry) = contents.ephemeral.get_mut(&id) {
+                entry.transit = Some(Transit(reader));
+            }
+        });
+        let backend: BackendName = self.sandbox.backend.clone();
+        Ok(HandOver { backend, state: serde_json::json!({ "id": id }), descriptors: vec![writer.into()] })
     }
 
     async fn destroy(mut self: Box<Self>) -> Result<(), BackendError> {

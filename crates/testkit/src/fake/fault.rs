@@ -10,6 +10,10 @@ use agentkernel_backend::BackendError;
 pub enum Step {
     /// [`agentkernel_backend::Backend::launch`].
     Launch,
+    /// [`agentkernel_backend::EphemeralBox::ready`].
+    Ready,
+    /// [`agentkernel_backend::Backend::take_over`].
+    TakeOver,
     /// [`agentkernel_backend::EphemeralBox::destroy`].
     Destroy,
     /// [`agentkernel_backend::Backend::create`].

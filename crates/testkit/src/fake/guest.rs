@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use agentkernel_backend::{
     BackendError, Execution, ExecutionControl, ExecutionInfo, FileInfo, Guest, InputStream, LogRead,
-    OutputStream, ProcessInfo, TcpStreamInside,
+    OrderedLog, OutputStream, ProcessInfo, TcpStreamInside,
 };
 use agentkernel_model::{
     BoxPath, ByteString, CannotExec, ExecId, ExecRequest, Feature, Outcome, Signal, TtySize, UserSpec,
@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use super::command::{Command, Stream};
 use super::fault::Step;
 use super::machine::Sandbox;
+use super::ordered_log::Chunks;
 use super::shell::{Shell, Sink, run_command};
 use super::stream::{AwkwardReader, PIPE_BYTES};
 use super::tree::{Content, TreeError};
@@ -122,6 +123,24 @@ impl FakeGuest {
     }
 }
 
+fn no_log(id: &ExecId) -> BackendError {
+    BackendError::Invalid { what: format!("command {id} is not detached: it has no log") }
+}
+
+impl FakeGuest {
+    /// A detached command, and where its log begins at or after `offset`.
+    fn logged(&self, id: &ExecId, offset: u64) -> Result<(Arc<Command>, u64), BackendError> {
+        let command = self.command(id)?;
+        let log = command.log.as_ref().ok_or_else(|| no_log(id))?;
+        let start = log.lock().expect("no panic while locked").start(offset);
+        let beyond = || BackendError::Invalid {
+            what: format!("offset {offset} is beyond the end of the log of command {id}"),
+        };
+        let start = start.ok_or_else(beyond)?;
+        Ok((command, start))
+    }
+}
+
 #[async_trait]
 impl Guest for FakeGuest {
     async fn exec(&self, request: &ExecRequest) -> Result<Execution, BackendError> {
@@ -202,18 +221,9 @@ impl Guest for FakeGuest {
 
     async fn logs(&self, id: &ExecId, offset: u64, follow: bool) -> Result<LogRead, BackendError> {
         self.alive("logs")?;
-        let command = self.command(id)?;
-        let Some(log) = &command.log else {
-            return Err(BackendError::Invalid {
-                what: format!("command {id} is not detached: it has no log"),
-            });
-        };
+        let (command, start) = self.logged(id, offset)?;
+        let Some(log) = &command.log else { return Err(no_log(id)) };
         let state = command.state();
-        let start = log.lock().expect("no panic while locked").start(offset).ok_or_else(|| {
-            BackendError::Invalid {
-                what: format!("offset {offset} is beyond the end of the log of command {id}"),
-            }
-        })?;
         let follow_one = |stream| -> OutputStream {
             let (near, far) = tokio::io::duplex(PIPE_BYTES);
             tokio::spawn(follow_log(Arc::clone(&command), stream, start, near));
@@ -226,6 +236,16 @@ impl Guest for FakeGuest {
             (self.awkward(read(Stream::Out)), self.awkward(read(Stream::Err)))
         };
         Ok(LogRead { start, stdout, stderr, state })
+    }
+
+    async fn ordered_log(&self, id: &ExecId, offset: u64, follow: bool) -> Result<OrderedLog, BackendError> {
+        self.alive("ordered_log")?;
+        let (command, start) = self.logged(id, offset)?;
+        let Some(log) = &command.log else { return Err(no_log(id)) };
+        let end = log.lock().expect("no panic while locked").end();
+        let state = command.state();
+        let chunks = Chunks::new(Arc::clone(&command), start, (!follow).then_some(end));
+        Ok(OrderedLog { start, state, chunks: Box::new(chunks) })
     }
 
     async fn processes(&self) -> Result<Vec<ProcessInfo>, BackendError> {

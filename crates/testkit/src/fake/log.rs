@@ -50,6 +50,28 @@ impl Log {
         }
         (bytes, self.next)
     }
+
+    /// The offset after the last byte.
+    pub(super) fn end(&self) -> u64 {
+        self.next
+    }
+
+    /// What follows from `offset` on and is of one stream; nothing at the end. An error, with the first offset that is
+    /// there, where it was dropped.
+    pub(super) fn piece(&self, offset: u64) -> Result<(Stream, Vec<u8>), u64> {
+        if offset < self.first {
+            return Err(self.first);
+        }
+        let mut at = self.first;
+        for (stream, piece) in &self.pieces {
+            let skip = (offset - at) as usize;
+            if let Some(rest) = piece.get(skip..).filter(|rest| !rest.is_empty()) {
+                return Ok((*stream, rest.to_vec()));
+            }
+            at += piece.len() as u64;
+        }
+        Ok((Stream::Out, Vec::new()))
+    }
 }
 
 #[cfg(test)]
@@ -66,5 +88,9 @@ mod tests {
         assert_eq!(log.read(Stream::Out, 0), (b"be".to_vec(), 5));
         assert_eq!(log.read(Stream::Err, 3), (b"d".to_vec(), 5));
         assert_eq!(log.start(99), None);
+        assert_eq!(log.piece(0), Err(1));
+        assert_eq!(log.piece(1), Ok((Stream::Out, b"b".to_vec())));
+        assert_eq!(log.piece(3), Ok((Stream::Err, b"d".to_vec())));
+        assert_eq!(log.piece(log.end()), Ok((Stream::Out, Vec::new())));
     }
 }

@@ -10,6 +10,7 @@ use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, watch};
 
 use super::command::{Command, Ending};
+use super::ephemeral::Transit;
 use super::fault::Faults;
 use super::images::Shelf;
 use super::tree::Tree;
@@ -18,9 +19,9 @@ use super::violation::Violations;
 /// One call of a lifecycle verb, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `launch`, `create`, `start`, `stop`, `remove`, `connect`, `reclaim`, `destroy`.
+    /// `launch`, `create`, `start`, `stop`, `remove`, `connect`, `reclaim`, `destroy`, `hand over`, `take over`.
     pub verb: &'static str,
-    /// The record's name, or the box's id for `destroy`; empty for `launch` and `reclaim`.
+    /// The record's name, or the box's id for `destroy`, `hand over` and `take over`; empty for `launch` and `reclaim`.
     pub sandbox: String,
 }
 
@@ -35,6 +36,21 @@ pub(super) struct Ephemeral {
     pub(super) owner: u64,
     pub(super) sandbox: Arc<Sandbox>,
     pub(super) orphaned: bool,
+    /// While it is on its way between two processes.
+    pub(super) transit: Option<Transit>,
+}
+
+impl Contents {
+    /// Boxes whose descriptors were closed on the way have ended.
+    pub(super) fn settle(&mut self) {
+        for entry in self.ephemeral.values_mut() {
+            if entry.transit.as_ref().is_some_and(Transit::is_lost) {
+                entry.transit = None;
+                entry.sandbox.end();
+                entry.orphaned = true;
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -69,7 +85,9 @@ impl Machine {
     }
 
     pub(super) fn with<T>(&self, use_it: impl FnOnce(&mut Contents) -> T) -> T {
-        use_it(&mut self.contents.lock().expect("no panic while locked"))
+        let mut contents = self.contents.lock().expect("no panic while locked");
+        contents.settle();
+        use_it(&mut contents)
     }
 }
 

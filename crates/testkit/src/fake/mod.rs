@@ -15,6 +15,7 @@ mod guest;
 mod images;
 mod log;
 mod machine;
+mod ordered_log;
 mod stream;
 mod tree;
 mod violation;

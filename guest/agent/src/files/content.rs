@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::path;
 use crate::failure::{failure, io};
-use crate::log::random_id;
+use crate::random_id::random_id;
 use crate::worker::Pipes;
 
 /// A new file's permissions.

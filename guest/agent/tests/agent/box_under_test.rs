@@ -16,28 +16,62 @@ pub(crate) struct TestBox {
     pub(crate) logs: tempfile::TempDir,
     /// The socket that further clients connect to.
     socket: std::path::PathBuf,
-    child: Child,
+    process: Process,
+}
+
+/// The box's processes: they go with this.
+struct Process(Child);
+
+impl Process {
+    fn end(&mut self) {
+        // Its own id; everything in the namespace goes with it.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 impl TestBox {
     /// `None`, with a line that says so, where the tests can't have a pid namespace.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(tempfile::tempdir().unwrap(), "--exit-with-stream").await
+    }
+
+    /// One that may be started again with the same logs.
+    pub(crate) async fn start_lasting() -> Option<Self> {
+        Self::start_with(tempfile::tempdir().unwrap(), "").await
+    }
+
+    /// Kills the box and starts another with its logs.
+    pub(crate) async fn restart(self) -> Self {
+        let Self { logs, mut process, .. } = self;
+        process.end();
+        std::fs::remove_file(logs.path().join("socket")).unwrap();
+        Self::start_with(logs, "").await.unwrap()
+    }
+
+    async fn start_with(logs: tempfile::TempDir, lifetime: &str) -> Option<Self> {
         if !rustix_is_root() {
             println!("SKIPPED: only root can start the agent in a pid namespace here");
             return None;
         }
-        let logs = tempfile::tempdir().unwrap();
         let socket = logs.path().join("socket");
         let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
-        std::fs::create_dir(logs.path().join("logs")).unwrap();
+        std::fs::create_dir_all(logs.path().join("logs")).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         // The shell gives the descriptors the numbers that the agent is told.
         let script = "exec unshare --fork --pid --mount-proc --kill-child \
-            \"$0\" --stream-fd 3 --listen-fd 5 --exit-with-stream --log-dir-fd 4 \
+            \"$0\" --stream-fd 3 --listen-fd 5 $2 --log-dir-fd 4 \
             3<&0 0</dev/null 4<\"$1\" 5<&1 1>/dev/null";
         let child = Command::new("sh")
             .args(["-c", script, env!("CARGO_BIN_EXE_agentkernel-agent")])
             .arg(logs.path().join("logs"))
+            .arg(lifetime)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
             .stdout(Stdio::from(OwnedFd::from(listener)))
             .spawn()
@@ -45,7 +79,14 @@ impl TestBox {
         ours.set_nonblocking(true).unwrap();
         let guest = AgentGuest::connect(tokio::net::UnixStream::from_std(ours).unwrap());
         guest.ready().await.unwrap();
-        Some(Self { guest, logs, socket, child })
+        Some(Self { guest, logs, socket, process: Process(child) })
+    }
+
+    /// The agent's process id, outside.
+    pub(crate) fn agent_pid(&self) -> String {
+        let unshare = self.process.0.id();
+        let children = std::fs::read_to_string(format!("/proc/{unshare}/task/{unshare}/children")).unwrap();
+        children.trim().to_owned()
     }
 
     /// Another client.
@@ -57,14 +98,6 @@ impl TestBox {
     pub(crate) async fn run(&self, script: &str) -> (Outcome, String, String) {
         let (outcome, stdout, stderr) = collect(self.guest.exec(&shell(script)).await.unwrap()).await;
         (outcome, text(&stdout), text(&stderr))
-    }
-}
-
-impl Drop for TestBox {
-    fn drop(&mut self) {
-        // Its own id; everything in the namespace goes with it.
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 

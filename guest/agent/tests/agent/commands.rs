@@ -99,14 +99,17 @@ async fn large_binary_streams_pass_through_exactly() {
 async fn a_stuck_stream_holds_up_nothing_else() {
     let Some(test) = TestBox::start().await else { return };
     // Nobody reads stdin, nobody reads stdout: stderr, a signal and another command still get through.
-    let mut stuck = shell("trap 'echo got >&2; exit 9' TERM; yes & wait; wait");
+    let mut stuck = shell("trap 'echo got >&2; exit 9' TERM; yes & echo set >&2; wait; wait");
     stuck.stdin = true;
     let mut execution = test.guest.exec(&stuck).await.unwrap();
     let mut stdin = execution.stdin.take().unwrap();
+    let mut err = [0; 4];
+    // A shell that hasn't come so far yet would die of the signal.
+    execution.stderr.as_mut().unwrap().read_exact(&mut err).await.unwrap();
+    assert_eq!(&err, b"set\n");
     let writer = tokio::spawn(async move { stdin.write_all(&vec![0; 8 << 20]).await });
     until("another command runs", async || test.run("echo fine").await.1 == "fine\n").await;
     execution.control.signal(Signal::TERM).await.unwrap();
-    let mut err = [0; 4];
     execution.stderr.as_mut().unwrap().read_exact(&mut err).await.unwrap();
     assert_eq!(&err, b"got\n");
     assert_eq!(execution.control.wait().await.unwrap(), Outcome::Exited(9));

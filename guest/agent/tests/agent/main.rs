@@ -11,5 +11,6 @@ mod commands;
 mod detached;
 mod files;
 mod ports;
+mod speed;
 
 use box_under_test::{TestBox, collect, request, shell, until};

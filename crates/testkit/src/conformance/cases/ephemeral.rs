@@ -1,6 +1,6 @@
 //! Boxes without a record: one customer each, nothing left.
 
-use agentkernel_backend::BackendError;
+use agentkernel_backend::{BackendError, HandOver};
 use agentkernel_model::Outcome;
 
 use super::super::ask::{count_processes, eventually, request, run, script, shell, unique_sleep, within};
@@ -92,4 +92,72 @@ pub(in super::super) async fn twenty_at_once(scene: &Scene) {
     for task in tasks {
         within("a box", task).await.expect("no panic");
     }
+}
+
+/// A box that nobody has used, on its way; `None` where this backend's boxes stay in their process, which is then all that
+/// can be asked of it.
+async fn on_its_way(scene: &Scene) -> Option<HandOver> {
+    let mut made = scene.launch().await;
+    within("the agent's hello", made.ready()).await.expect("it serves");
+    match made.hand_over().await {
+        Ok(handed) => Some(handed),
+        Err(made) => {
+            scene.skip("boxes of this backend stay in the process that made them".to_owned());
+            shell(&*made.guest(), "true").await;
+            made.destroy().await.expect("destroyed");
+            None
+        }
+    }
+}
+
+pub(in super::super) async fn handed_over(scene: &Scene) {
+    let Some(handed) = on_its_way(scene).await else { return };
+    let other = scene.another_process();
+    let reclaimed = other.reclaim(&[]).await.expect("recovered");
+    assert!(reclaimed.objects.is_empty(), "it has an owner on its way too: {reclaimed:?}");
+    let taken = within("the box", other.take_over(handed)).await.expect("taken over");
+    assert_eq!(&taken.isolation().backend, other.name());
+    let seconds = unique_sleep();
+    let guest = taken.guest();
+    let text = format!("(sleep {seconds} >/dev/null 2>&1 &); echo alive");
+    assert_eq!(shell(&*guest, &text).await, "alive\n");
+    // The maker's recovery leaves it alone.
+    let reclaimed = scene.backend().reclaim(&[]).await.expect("recovered");
+    assert!(reclaimed.objects.is_empty(), "{reclaimed:?}");
+    let used = taken.hand_over().await;
+    let Err(taken) = used else { panic!("a box that was used is given away") };
+    within("its end", taken.destroy()).await.expect("destroyed");
+    assert!(!on_this_machine(&seconds), "a process outlives its box");
+    assert!(scene.leftovers().is_empty(), "{:?}", scene.leftovers());
+}
+
+pub(in super::super) async fn lost_on_the_way(scene: &Scene) {
+    let Some(handed) = on_its_way(scene).await else { return };
+    drop(handed);
+    let other = scene.another_process();
+    eventually("nothing left", || async {
+        other.reclaim(&[]).await.expect("recovered");
+        scene.leftovers().is_empty()
+    })
+    .await;
+    let strange = HandOver {
+        backend: scene.backend().name().clone(),
+        state: serde_json::json!({ "id": "0123456789abcdef" }),
+        descriptors: Vec::new(),
+    };
+    assert!(other.take_over(strange).await.is_err(), "nonsense is no box");
+}
+
+pub(in super::super) async fn end_is_noticed(scene: &Scene) {
+    let mut made = scene.launch().await;
+    within("the agent's hello", made.ready()).await.expect("it serves");
+    let Some(mut end) = made.end() else {
+        scene.skip("the end of a box that waits can't be seen here".to_owned());
+        made.destroy().await.expect("destroyed");
+        return;
+    };
+    let early = tokio::time::timeout(std::time::Duration::from_millis(50), &mut end).await;
+    assert!(early.is_err(), "it has not ended yet");
+    made.destroy().await.expect("destroyed");
+    within("the notice", end).await;
 }
