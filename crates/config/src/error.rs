@@ -140,6 +140,14 @@ pub enum ConfigError {
     /// `--no-cache` where there is no build.
     #[error("--no-cache: nothing is built; add --build, or a section [build] to agentkernel.toml")]
     NothingToBuild,
+    /// A certificate without a key, or a key without a certificate.
+    #[error("{given} is given and {missing} is not: TLS takes both")]
+    HalfOfTls {
+        /// The one.
+        given: &'static str,
+        /// The other.
+        missing: &'static str,
+    },
     /// A grant that needs a home folder where there is none.
     #[error("{what} needs your home folder, and neither HOME nor /etc/passwd names one: set HOME")]
     NoHome {

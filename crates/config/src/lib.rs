@@ -2,6 +2,7 @@
 //! [`Settings`], each value with its origin. [`Environment`] is the only reader of the caller's environment. Prints
 //! nothing.
 
+mod api;
 mod building;
 mod effective;
 mod environment;
@@ -18,6 +19,7 @@ mod outside;
 mod overrides;
 mod parse;
 mod pass_env;
+mod pool;
 mod reference;
 mod refused;
 mod schema;
@@ -31,10 +33,12 @@ mod testing;
 mod tests;
 mod variables;
 
+pub use api::{ApiFlags, ApiLimits, ApiSettings, AuditChoice, Secret, TlsFiles};
 pub use building::{BuildFlag, BuildSettings};
 pub use effective::{Effective, Origin};
 pub use environment::{Environment, EnvironmentError};
 pub use error::ConfigError;
+pub use file::AuditArguments;
 pub use load::load;
 pub use location::Location;
 pub use names::{AgentName, Runtime, UnknownName};
@@ -42,6 +46,7 @@ pub use outside::{EngineAccess, ImageSettings, Outside, Proxies};
 pub use overrides::{CwdMount, CwdMountError, EnvFlag, EnvFlagError, Overrides};
 pub use parse::{FileConfig, parse};
 pub use pass_env::{HOST_SESSION_VARIABLES, passed_variables};
+pub use pool::{PoolChoice, PoolTemplate};
 pub use reference::reference_markdown;
 pub use schema::json_schema;
 pub use settings::{FileEntry, Settings};

@@ -11,8 +11,8 @@ use crate::ledger::Ledger;
 use crate::source::{FileSource, Offers, Sourced, one_of};
 use crate::variables::{self as var, flag, lookup, refuse_unknown, typed};
 use crate::{
-    AgentName, ConfigError, Environment, FileConfig, Origin, Overrides, Runtime, Settings, building, grants,
-    lists, outside, parse, state_dir,
+    AgentName, ConfigError, Environment, FileConfig, Origin, Overrides, Runtime, Settings, api, building,
+    grants, lists, outside, parse, pool, state_dir,
 };
 
 /// The file that is read where none is named.
@@ -145,6 +145,8 @@ fn merge(sources: &Sources<'_>, mut ledger: Ledger) -> Result<Settings, ConfigEr
     let files = lists::files(sources, &mut ledger)?;
     let labels = lists::labels(sources, &mut ledger);
     let outside = outside::decide(sources, &mut ledger)?;
+    let api = api::decide(sources, &mut ledger)?;
+    let pool = pool::decide(sources, &mut ledger);
 
     Ok(Settings {
         state_dir: state_dir.value,
@@ -166,6 +168,8 @@ fn merge(sources: &Sources<'_>, mut ledger: Ledger) -> Result<Settings, ConfigEr
         workdir,
         user,
         labels,
+        api,
+        pool,
         toolchains: toolchains.value,
         config_file: file.map(|file| file.config.path().to_owned()),
         effective: ledger.into_entries(),

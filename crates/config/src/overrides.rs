@@ -185,6 +185,8 @@ pub struct Overrides {
     pub user: Option<UserSpec>,
     /// `--label`.
     pub labels: BTreeMap<String, String>,
+    /// Those of `serve` and the daemon.
+    pub api: crate::ApiFlags,
 }
 
 #[cfg(test)]

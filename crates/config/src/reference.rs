@@ -9,7 +9,7 @@ use crate::schema::{json_schema, properties, section_schema};
 use crate::variables::VARIABLES;
 
 /// The sections in the order of the page.
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 15] = [
     "sandbox",
     "build",
     "agent",
@@ -19,6 +19,9 @@ const SECTIONS: [&str; 12] = [
     "images",
     "docker",
     "podman",
+    "api",
+    "audit",
+    "pool",
     "env",
     "mounts",
     "files",
@@ -40,7 +43,7 @@ suggestion.
 - A profile chosen by flag or variable is not widened by the file: the file's single grants can then only narrow it.
 - A file that was only found in the current folder may have come with somebody else's project. It can't grant your home, \
 your environment variables, paths outside of its folder or missing limits, and it can't choose engines, mirrors or what \
-is built; name it with `--config` once you have read it.
+is built, nor open the server to others; name it with `--config` once you have read it.
 
 ```toml
 [sandbox]
@@ -89,6 +92,11 @@ fn section_text(page: &mut String, root: &Value, name: &str, section: &Value) {
     for (key, value) in properties(target) {
         let meaning = description(value).replace('|', "\\|");
         page.push_str(&format!("| `{key}` | {} | {meaning} |\n", kind(root, value).replace('|', "\\|")));
+    }
+    for (key, value) in properties(target) {
+        if properties(section_schema(root, value)).next().is_some() {
+            section_text(page, root, &format!("{name}.{key}"), value);
+        }
     }
     if name == "mounts" {
         page.push_str(

@@ -13,7 +13,7 @@ const DOMAINS: &str = "no backend of this release enforces a list of domains; us
                        at all";
 
 /// All of them.
-pub(crate) const REFUSED: [Refused; 20] = [
+pub(crate) const REFUSED: [Refused; 19] = [
     Refused {
         key: "network.vsock_cid",
         why: "it belongs to virtual machines, whose backend chooses a free one by itself; remove the key",
@@ -46,7 +46,6 @@ pub(crate) const REFUSED: [Refused; 20] = [
     Refused { key: "git", why: "make the worktree with git and use security.mount_cwd or [[mounts]]" },
     Refused { key: "orchestrator", why: "the Kubernetes and Nomad backends come with a later release" },
     Refused { key: "remote", why: "hosted backends come with a later release" },
-    Refused { key: "api", why: "the HTTP server comes with a later release" },
     Refused {
         key: "scheduling",
         why: "sandboxes are not started or stopped by a clock; use the system's scheduler",

@@ -63,8 +63,11 @@ pub(crate) fn known_keys() -> &'static [&'static str] {
         let mut keys = Vec::new();
         for (section, value) in properties(&schema) {
             keys.push(leaked(section));
-            for (key, _) in properties(section_schema(&schema, value)) {
+            for (key, value) in properties(section_schema(&schema, value)) {
                 keys.push(leaked(&format!("{section}.{key}")));
+                for (below, _) in properties(section_schema(&schema, value)) {
+                    keys.push(leaked(&format!("{section}.{key}.{below}")));
+                }
             }
         }
         keys

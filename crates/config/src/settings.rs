@@ -8,7 +8,7 @@ use agentkernel_model::{
     UserSpec,
 };
 
-use crate::{BuildSettings, Effective, Outside, Runtime};
+use crate::{ApiSettings, BuildSettings, Effective, Outside, Runtime};
 
 /// A file that is copied into a sandbox when it is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +62,10 @@ pub struct Settings {
     pub user: Option<UserSpec>,
     /// The user's own marks.
     pub labels: BTreeMap<String, String>,
+    /// The HTTP server.
+    pub api: ApiSettings,
+    /// Sandboxes that a server starts before they are asked for.
+    pub pool: crate::PoolChoice,
     /// Whether tool folders below the home are shown.
     pub toolchains: bool,
     /// The file that was read; absolute.

@@ -144,6 +144,17 @@ fn every_known_key_shows_up_among_the_effective_values() {
                   [images]\npull='never'\nmirrors={'docker.io'=['m:5000']}\ninsecure=['m:5000']\nca=['file']\n\
                   max_size='9g'\n[docker]\nhost='unix:///d'\nruntime='runsc'\n[podman]\nhost='unix:///p'\n\
                   runtime='crun'\n\
+                  [api]\nhost='0.0.0.0'\nport=1\ntls_cert='file'\ntls_key='file'\nallowed_hosts=['h']\n\
+                  allowed_origins=['https://h']\ndrain_seconds=1\n[api.limits]\nmax_connections=1\n\
+                  max_connections_per_peer=1\nhead_timeout_seconds=1\nbody_timeout_seconds=1\n\
+                  idle_timeout_seconds=1\nmax_concurrent_runs=1\nmax_concurrent_starts=1\nmax_queued=1\n\
+                  queue_timeout_seconds=1\nmax_timeout_seconds=1\ndefault_timeout_seconds=1\nmax_output=1\n\
+                  max_body=1\nmax_upload=1\nmax_file_in_json=1\nmax_batch=1\nmax_terminals=1\ndetached_log=1\n\
+                  [audit]\nenabled=false\nmax_size=1\nkeep=1\n\
+                  arguments='program'\n\
+                  [pool]\nenabled=false\nmin=1\nmax=2\nmax_templates=3\nmax_memory='4g'\nmax_age_seconds=5\n\
+                  parallel=6\n[[pool.template]]\nbackend='native'\nimage='host'\nprofile='restrictive'\n\
+                  min=1\nmax=2\n\
                   [env]\nPORT=80\nDEBUG=true\n[[files]]\nsource='file'\ndest='/etc/f'\nmode='0600'\n";
     let project = Project::new(config).vars(&[("LANG", "C"), ("OTHER", "x")]);
     let settings = project.settings();
@@ -161,6 +172,8 @@ fn every_known_key_shows_up_among_the_effective_values() {
             key if key == "build" || key.starts_with("build.") => continue,
             key if key.starts_with("mounts.") => "mounts",
             key if key.starts_with("files.") => "files",
+            key if key.starts_with("pool.template.") => "pool.template",
+            "api.limits" => continue,
             "agent.compatibility_mode" => continue,
             key if !key.contains('.') && !["env", "mounts", "files"].contains(&key) => continue,
             key => key,
@@ -171,6 +184,9 @@ fn every_known_key_shows_up_among_the_effective_values() {
     assert_eq!(settings.grants.network, NetworkAccess::None);
     assert_eq!(settings.grants.pass_env, PassEnv::Names(vec!["LANG".into()]));
     assert_eq!(settings.files[0].mode, 0o600);
+    assert_eq!(settings.pool.max_memory, Some(Mib(4096)));
+    let template = &settings.pool.templates[0];
+    assert_eq!((template.profile, template.min), (Some(Profile::Restrictive), Some(1)));
     assert_eq!(settings.mounts[0].source, project.root().join("work/data"));
     let env: Vec<String> =
         settings.env.iter().map(|var| format!("{}={}", var.name.to_lossy(), var.value.to_lossy())).collect();
@@ -306,6 +322,11 @@ fn a_found_file_chooses_neither_engines_nor_registries_nor_what_is_built() {
         ("[images]\nmirrors={'docker.io'=['evil']}\n", "images.mirrors"),
         ("[images]\ninsecure=['docker.io']\n", "images.insecure"),
         ("[images]\nca=['file']\n", "images.ca"),
+        ("[api]\nhost='0.0.0.0'\n", "api.host"),
+        ("[api]\nallowed_hosts=['evil.example']\n", "api.allowed_hosts"),
+        ("[api]\nallowed_origins=['https://evil.example']\n", "api.allowed_origins"),
+        ("[api]\ntls_cert='file'\ntls_key='file'\n", "api.tls_cert"),
+        ("[audit]\nenabled=false\n", "audit.enabled"),
     ] {
         let error = Project::new(section).found().error();
         assert!(error.contains(&format!("{key} would give")) && error.contains("--config"), "{error}");

@@ -38,9 +38,11 @@ pub(crate) const PIDS: &str = "AGENTKERNEL_PIDS";
 pub(crate) const DISK: &str = "AGENTKERNEL_DISK";
 pub(crate) const OPEN_FILES: &str = "AGENTKERNEL_OPEN_FILES";
 pub(crate) const LOG: &str = "AGENTKERNEL_LOG";
+pub(crate) const API_KEY: &str = "AGENTKERNEL_API_KEY";
+pub(crate) const AUDIT: &str = "AGENTKERNEL_AUDIT";
 
 /// All of them, in the order of the reference page.
-pub(crate) const VARIABLES: [Variable; 26] = [
+pub(crate) const VARIABLES: [Variable; 27] = [
     Variable {
         name: CONFIG,
         key: None,
@@ -173,10 +175,16 @@ pub(crate) const VARIABLES: [Variable; 26] = [
         example: "my-project",
     },
     Variable {
-        name: "AGENTKERNEL_API_KEY",
+        name: API_KEY,
         key: None,
-        doc: "Kept for the HTTP server of a later release and its clients; not read.",
+        doc: "For `serve` and the daemon: an API key of scope admin, beside those of `agentkernel key`. Clients send it.",
         example: "-",
+    },
+    Variable {
+        name: AUDIT,
+        key: Some("audit.enabled"),
+        doc: "Whether the HTTP server keeps an audit log: `true` or `false`.",
+        example: "false",
     },
 ];
 

@@ -10,6 +10,8 @@ use agentkernel_model::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::pool_section::PoolSection;
+use super::server_sections::{ApiSection, AuditSection};
 use super::values::{
     CwdMountValue, EnvValue, FileMode, MountValue, NoCompatibility, PassEnvValue, PortValue, ProfileValue,
     SizeValue,
@@ -39,6 +41,12 @@ pub(crate) struct FileValues {
     pub(crate) docker: EngineSection,
     /// The Podman engine.
     pub(crate) podman: EngineSection,
+    /// The HTTP server: `agentkernel serve` and the daemon.
+    pub(crate) api: ApiSection,
+    /// The audit log of the HTTP server.
+    pub(crate) audit: AuditSection,
+    /// Sandboxes that the server and the daemon start before they are asked for.
+    pub(crate) pool: PoolSection,
     /// Environment variables of every command, `NAME = "value"`.
     pub(crate) env: BTreeMap<String, EnvValue>,
     /// Files or folders of the host that are shown live in the sandbox.
