@@ -1,0 +1,29 @@
+//! What happens on the server.
+
+use agentkernel_service::{Caller, Service};
+use axum::Extension;
+use axum::extract::State;
+use axum::http::HeaderMap;
+
+use super::executions::last_event_id;
+use crate::answer::Answer;
+use crate::stream::of_events;
+
+/// Follow what happens
+///
+/// Server-sent events, each with its kind as `event:` and its number as `id:`. A client that comes back with
+/// `Last-Event-ID` goes on where it was; where that is too long ago, a `missed` event says so. Ends when the server goes
+/// down, after `shutting_down`.
+#[utoipa::path(
+    get, path = "/events", tag = "server",
+    params(("Last-Event-ID" = Option<u64>, Header, description = "The number of the last event that was seen.")),
+    responses((status = 200, description = "Events, for ever.", body = super::ServerSentEvent, content_type = "text/event-stream"))
+)]
+pub(crate) async fn events(
+    State(service): State<Service>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+) -> Answer {
+    let after = last_event_id(&headers)?;
+    Ok(of_events(service.subscribe(&caller, after).await?))
+}
