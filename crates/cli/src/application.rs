@@ -5,19 +5,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use agentkernel_backend::Backend;
 use agentkernel_backends::BackendSettings;
 use agentkernel_config::{Environment, Outside, Overrides, Settings};
 use agentkernel_engine::forwarder::{ForwarderProgram, ForwarderSpawner, HeldForwarder};
 use agentkernel_engine::{Engine, Recovered};
 use agentkernel_image::ImageStore;
 use agentkernel_model::{BackendName, SandboxName};
-use agentkernel_store::Store;
+use agentkernel_store::{EMPTY_DIR, Store};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::arguments::CommandLine;
+use crate::daemon_boxes::with_daemon;
 use crate::output::{CliError, exit_code, report, report_usage, warn_line};
 use crate::outside::{OwnImages, backend_settings};
 use crate::session::restore_terminal;
@@ -54,33 +56,40 @@ fn execute(line: CommandLine) -> Result<u8, CliError> {
         verbose: line.verbose,
         state_dir: line.state_dir,
     };
-    log_to_stderr(&application.environment)?;
-    // One thread: the box is spawned from a small process, and nothing here computes.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| CliError::io("start the event loop", source))?;
+    let serves = line.command.serves();
+    log_to_stderr(&application.environment, serves)?;
+    // One thread: the box is spawned from a small process, and nothing here computes. A server has many clients.
+    let mut builder = if serves {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    if serves {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        builder.worker_threads(processors.max(2));
+    }
+    let runtime =
+        builder.enable_all().build().map_err(|source| CliError::io("start the event loop", source))?;
     let result = runtime.block_on(line.command.run(&application));
     // A thread may still wait on standard input; nobody needs what it would read.
     runtime.shutdown_background();
     result
 }
 
-/// What libraries have to say: warnings, or what AGENTKERNEL_LOG asks for.
-fn log_to_stderr(environment: &Environment) -> Result<(), CliError> {
-    let filter = agentkernel_config::log_filter(environment).unwrap_or_else(|| "warn".to_owned());
+/// What libraries have to say: warnings, or what AGENTKERNEL_LOG asks for. A server says when, and more of what it does:
+/// nobody looks on.
+fn log_to_stderr(environment: &Environment, serves: bool) -> Result<(), CliError> {
+    let usual = if serves { "warn,agentkernel=info,rmcp=error" } else { "warn,rmcp=error" };
+    let filter = agentkernel_config::log_filter(environment).unwrap_or_else(|| usual.to_owned());
     let targets: Targets = filter.parse().map_err(|error| {
         CliError::usage(format!(
             "AGENTKERNEL_LOG={filter}: {error}; give a level (error, warn, info, debug, trace)"
         ))
     })?;
-    let lines = tracing_subscriber::fmt::layer()
-        .without_time()
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(std::io::stderr)
-        .with_filter(targets);
-    tracing_subscriber::registry().with(lines).init();
+    let lines =
+        tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).with_writer(std::io::stderr);
+    let lines = if serves { lines.boxed() } else { lines.without_time().boxed() };
+    tracing_subscriber::registry().with(lines.with_filter(targets)).init();
     Ok(())
 }
 
@@ -107,6 +116,24 @@ impl Application {
     ) -> Result<Settings, CliError> {
         overrides.state_dir = self.state_dir.as_ref().map(|dir| self.environment.absolute(dir));
         Ok(agentkernel_config::load(environment, config, overrides)?)
+    }
+
+    /// The file that a server goes by, absolute: the flag's, else that of `AGENTKERNEL_CONFIG`. One that only lies where
+    /// the server was started is none.
+    pub(crate) fn named_config(&self, flag: Option<PathBuf>) -> Option<PathBuf> {
+        let variable =
+            || self.environment.var("AGENTKERNEL_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+        flag.or_else(variable).map(|path| self.environment.absolute(&path))
+    }
+
+    /// The settings of a server that stands nowhere: nothing is found in the current folder.
+    pub(crate) fn server_settings(
+        &self,
+        config: Option<&Path>,
+        overrides: Overrides,
+    ) -> Result<Settings, CliError> {
+        let environment = Environment { cwd: self.state_dir()?.join(EMPTY_DIR), ..self.environment.clone() };
+        self.settings_in(&environment, config, overrides)
     }
 
     /// Where sandboxes are recorded, for verbs that need no other setting: a broken `agentkernel.toml` in the current
@@ -158,10 +185,31 @@ impl Application {
 
     /// The engine with these ways out, for who only looks.
     pub(crate) fn open(&self, state_dir: &Path, outside: &Outside) -> Result<Engine, CliError> {
+        self.open_over(state_dir, outside, |backend| with_daemon(backend, state_dir))
+    }
+
+    /// The engine of a server: with every backend as `wrap` returns it, and with what dead processes left behind cleared
+    /// away.
+    pub(crate) async fn engine_over(
+        &self,
+        settings: &Settings,
+        wrap: impl Fn(Arc<dyn Backend>) -> Arc<dyn Backend>,
+    ) -> Result<Engine, CliError> {
+        let engine = self.open_over(&settings.state_dir, &settings.outside, wrap)?;
+        self.recovered(engine, None).await
+    }
+
+    /// The same without clearing away.
+    fn open_over(
+        &self,
+        state_dir: &Path,
+        outside: &Outside,
+        wrap: impl Fn(Arc<dyn Backend>) -> Arc<dyn Backend>,
+    ) -> Result<Engine, CliError> {
         let store = Store::open(state_dir)?;
         let settings = backend_settings(outside, &self.environment, &store);
         // None of them looks at anything before it is asked something.
-        let backends = agentkernel_backends::registry(state_dir, &settings)?;
+        let backends = agentkernel_backends::registry_with(state_dir, &settings, wrap)?;
         let forwarders = Arc::new(OwnForwarders { state_dir: state_dir.to_owned() });
         let importer = Arc::new(OwnImages { state_dir: state_dir.to_owned(), settings });
         Ok(Engine::open(store, backends).with_forwarders(forwarders).with_importer(importer))

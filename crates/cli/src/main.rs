@@ -3,11 +3,14 @@
 mod application;
 mod arguments;
 mod commands;
+mod daemon_boxes;
 mod output;
 mod outside;
 mod progress;
+mod serving;
 mod session;
 mod stdio;
+mod warm_pool;
 
 use std::process::ExitCode;
 

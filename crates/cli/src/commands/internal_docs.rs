@@ -35,6 +35,7 @@ pub(crate) async fn run(arguments: Args, _: &Application) -> Result<u8, CliError
     let schema = serde_json::to_string_pretty(&agentkernel_config::json_schema())
         .map_err(|error| CliError::io("write the configuration's schema", std::io::Error::other(error)))?;
     write(&folder.join("config.schema.json"), format!("{schema}\n").as_bytes())?;
+    write(&folder.join("openapi.json"), agentkernel_server::openapi_json().as_bytes())?;
     write(&folder.join("man/agentkernel.1"), &man::page(&tree)?)?;
     for command in shown(&tree) {
         let name = command.get_bin_name().unwrap_or(command.get_name()).replace(' ', "-");

@@ -18,8 +18,9 @@ Examples:
   agentkernel logs work a1b2c3 --follow
   agentkernel logs work a1b2c3 --offset 4096 --json
 
-Without ID: the detached command that was started last. Logs last as long as the sandbox runs: what
-must survive its stop is written to a file, as in exec --detach work sh -c 'make >/root/log 2>&1'. --json prints {id, start, next_offset,
+Without ID: the detached command that was started last. Logs stay until
+the sandbox is removed, over its stop and start: those of the 256 commands that ended last, 4 GiB in
+sum. What ran when the sandbox was stopped counts as killed. --json prints {id, start, next_offset,
 state, stdout, stderr, truncated}; give next_offset as --offset to read on from there.")]
 pub(crate) struct Args {
     /// Name of the sandbox

@@ -17,7 +17,7 @@ Examples:
   agentkernel stop work
   agentkernel stop --grace 1m work web
 
-Files survive; commands and the logs of detached ones don't. Stopping one that is stopped is fine.")]
+Files and the logs of detached commands stay, the commands end. Stopping one that is stopped is fine.")]
 pub(crate) struct Args {
     /// Names of sandboxes
     #[arg(required = true, value_name = "NAME")]

@@ -3,9 +3,9 @@
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 
 use super::{
-    agents, attach, completions, cp, create, doctor, exec, help, image, images, info, init, internal_docs,
-    internal_forward, internal_steps, internal_unpack, kill, list, logs, man, ps, remove, run, setup, start,
-    stop, version,
+    agents, attach, audit, completions, cp, create, daemon, doctor, exec, help, image, images, info, init,
+    internal_docs, internal_forward, internal_steps, internal_unpack, key, kill, list, logs, man, mcp_server,
+    pool, ps, remove, run, serve, setup, start, stats, stop, version,
 };
 use crate::application::Application;
 use crate::output::CliError;
@@ -47,6 +47,13 @@ macro_rules! verbs {
                 }
             }
 
+            /// Whether it serves others for as long as it lives.
+            pub(crate) fn serves(&self) -> bool {
+                match self {
+                    $(Self::$variant(arguments) => Json::serves(arguments.as_ref()),)+
+                }
+            }
+
             /// Whether a script waits for JSON, errors included.
             pub(crate) fn wants_json(&self) -> bool {
                 match self {
@@ -82,6 +89,11 @@ pub(crate) trait Json {
     fn json(&self) -> bool {
         false
     }
+
+    /// Whether the verb serves others: on several threads, with the time before each line of its log.
+    fn serves(&self) -> bool {
+        false
+    }
 }
 
 verbs! {
@@ -102,6 +114,13 @@ verbs! {
     Images images Flat "images" &[], "List images; the same as image list";
     Init init Flat "init" &[], "Write an agentkernel.toml into the current folder";
     Agents agents Flat "agents" &[], "Show which AI coding agents are ready to use";
+    Serve serve Flat "serve" &[], "Serve the HTTP API";
+    Daemon daemon Flat "daemon" &[], "Start, stop and look at the daemon, which keeps sandboxes ready";
+    Key key Flat "key" &[], "Make, list and remove API keys";
+    Audit audit Flat "audit" &[], "Show and verify the audit log of servers";
+    Pool pool Flat "pool" &[], "Show, fill or empty the sandboxes that the daemon keeps ready";
+    Stats stats Flat "stats" &[], "Show what the server does and has done";
+    McpServer mcp_server Flat "mcp-server" &[], "Give an AI agent sandboxes as tools (Model Context Protocol)";
     Setup setup Flat "setup" &[], "Prepare this machine, or check what is ready";
     Doctor doctor Flat "doctor" &[], "Check this machine and the settings, with the fix for each problem";
     Completions completions Flat "completions" &[], "Print a shell's completion script";

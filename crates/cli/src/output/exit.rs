@@ -2,7 +2,9 @@
 
 use agentkernel_engine::ErrorKind;
 use agentkernel_image::ImageError;
+use agentkernel_mcp::StdioError;
 use agentkernel_model::exit_code as codes;
+use agentkernel_server::{KeyError, ListenError};
 
 use super::CliError;
 
@@ -17,7 +19,17 @@ pub(crate) fn exit_code(error: &CliError) -> u8 {
         CliError::Environment(_)
         | CliError::Config(_)
         | CliError::Image(_)
+        | CliError::Client(_)
         | CliError::NotInThisBuild(_)
+        | CliError::Service(_)
+        | CliError::Mcp(_)
+        | CliError::Listen(_)
+        | CliError::Tls(_)
+        | CliError::Host(_)
+        | CliError::Key(_)
+        | CliError::Audit(_)
+        | CliError::DaemonRuns { .. }
+        | CliError::DaemonFailed { .. }
         | CliError::Usage { .. }
         | CliError::NoSuchCommand { .. }
         | CliError::CommandEnded { .. }
@@ -31,11 +43,55 @@ pub(crate) fn kind(error: &CliError) -> ErrorKind {
     match error {
         CliError::Engine(error) => error.kind(),
         CliError::Image(error) => image_kind(error),
+        CliError::Client(error) => client_kind(error),
+        CliError::Service(error) => service_kind(error),
+        CliError::Key(error) => key_kind(error),
+        CliError::Mcp(StdioError::Beginning { .. }) => ErrorKind::Invalid,
+        CliError::Mcp(StdioError::Task { .. }) => ErrorKind::Failed,
+        CliError::Listen(ListenError::Host { .. } | ListenError::Exposed { .. }) | CliError::Host(_) => {
+            ErrorKind::Invalid
+        }
+        CliError::DaemonRuns { .. } => ErrorKind::Conflict,
+        CliError::DaemonFailed { .. } => ErrorKind::Unavailable,
+        CliError::Listen(_) | CliError::Tls(_) | CliError::Audit(_) => ErrorKind::Failed,
         CliError::Config(_) | CliError::Usage { .. } => ErrorKind::Invalid,
         CliError::NoSuchCommand { .. } => ErrorKind::NotFound,
         CliError::CommandEnded { .. } | CliError::NoLog { .. } => ErrorKind::Conflict,
         CliError::NotInThisBuild(_) => ErrorKind::Unsupported,
         CliError::Environment(_) | CliError::OutputClosed | CliError::Io { .. } => ErrorKind::Failed,
+    }
+}
+
+fn key_kind(error: &KeyError) -> ErrorKind {
+    match error {
+        KeyError::Name { .. } => ErrorKind::Invalid,
+        KeyError::AlreadyExists { .. } => ErrorKind::AlreadyExists,
+        KeyError::NotFound { .. } => ErrorKind::NotFound,
+        KeyError::TooMany => ErrorKind::Conflict,
+        KeyError::Io { .. } | KeyError::Damaged { .. } | KeyError::Exposed { .. } => ErrorKind::Failed,
+    }
+}
+
+fn service_kind(error: &agentkernel_service::ServiceError) -> ErrorKind {
+    match error.code.status() {
+        400 => ErrorKind::Invalid,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        422 => ErrorKind::Unsupported,
+        503 => ErrorKind::Unavailable,
+        _ => ErrorKind::Failed,
+    }
+}
+
+fn client_kind(error: &agentkernel_sdk::Error) -> ErrorKind {
+    use agentkernel_sdk::Error;
+    match error {
+        Error::Setting { .. } | Error::Request { .. } | Error::Validation { .. } => ErrorKind::Invalid,
+        Error::NotFound { .. } => ErrorKind::NotFound,
+        Error::Conflict { .. } => ErrorKind::Conflict,
+        Error::Unsupported { .. } => ErrorKind::Unsupported,
+        Error::Unavailable { .. } | Error::Connect { .. } | Error::TimedOut { .. } => ErrorKind::Unavailable,
+        _ => ErrorKind::Failed,
     }
 }
 

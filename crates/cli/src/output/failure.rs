@@ -31,6 +31,46 @@ pub(crate) enum CliError {
     /// The image store.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// The server or daemon.
+    #[error(transparent)]
+    Client(#[from] agentkernel_sdk::Error),
+    /// A request of a server, or what it is made of.
+    #[error(transparent)]
+    Service(#[from] agentkernel_service::ServiceError),
+    /// The model context protocol.
+    #[error(transparent)]
+    Mcp(#[from] agentkernel_mcp::StdioError),
+    /// A door that can't be opened.
+    #[error(transparent)]
+    Listen(#[from] agentkernel_server::ListenError),
+    /// Certificate or private key.
+    #[error(transparent)]
+    Tls(#[from] agentkernel_server::TlsError),
+    /// A name of the server, or an origin.
+    #[error(transparent)]
+    Host(#[from] agentkernel_server::guard::InvalidHost),
+    /// API keys.
+    #[error(transparent)]
+    Key(#[from] agentkernel_server::KeyError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] agentkernel_audit::AuditError),
+    /// There is a daemon already.
+    #[error("a daemon runs already for {}{}: stop it with `agentkernel daemon stop`", state_dir.display(), pid.map(|pid| format!(", process {pid}")).unwrap_or_default())]
+    DaemonRuns {
+        /// Whose.
+        state_dir: std::path::PathBuf,
+        /// Its process, where it says.
+        pid: Option<u32>,
+    },
+    /// The daemon in the background did not come up.
+    #[error("the daemon could not be started: {why}; its log is {}", log.display())]
+    DaemonFailed {
+        /// What it said.
+        why: String,
+        /// Where it says more.
+        log: std::path::PathBuf,
+    },
     /// A backend was named that isn't here.
     #[error(transparent)]
     NotInThisBuild(#[from] NotInThisBuild),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::lab::Lab;
 
-const VERBS: [&str; 31] = [
+const VERBS: [&str; 49] = [
     "run",
     "create",
     "start",
@@ -30,6 +30,24 @@ const VERBS: [&str; 31] = [
     "images",
     "init",
     "agents",
+    "serve",
+    "daemon",
+    "daemon start",
+    "daemon stop",
+    "daemon status",
+    "daemon restart",
+    "key",
+    "key create",
+    "key list",
+    "key remove",
+    "audit",
+    "audit verify",
+    "pool",
+    "pool status",
+    "pool warm",
+    "pool drain",
+    "mcp-server",
+    "stats",
     "setup",
     "doctor",
     "completions",
@@ -50,7 +68,12 @@ fn the_help_of_each_verb_is_as_reviewed() {
     let update = std::env::var_os("UPDATE_SNAPSHOTS").is_some();
     let mut stale = Vec::new();
     for verb in std::iter::once("").chain(VERBS) {
-        let help = lab.ok(&said(&[], verb, &["--help"]));
+        // The renderer leaves spaces on some empty lines.
+        let help: String = lab
+            .ok(&said(&[], verb, &["--help"]))
+            .lines()
+            .map(|line| format!("{}\n", line.trim_end()))
+            .collect();
         let name = if verb.is_empty() { "agentkernel".to_owned() } else { verb.replace(' ', "-") };
         let file = folder.join(format!("{name}.txt"));
         if update {

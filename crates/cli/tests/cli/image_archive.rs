@@ -44,7 +44,7 @@ impl Layer {
         self.entry(path, tar::EntryType::Regular, 0o755, 0, content)
     }
 
-    fn link(mut self, path: &str, target: &str) -> Self {
+    pub(crate) fn link(mut self, path: &str, target: &str) -> Self {
         let mut header = tar::Header::new_ustar();
         header.set_entry_type(tar::EntryType::Symlink);
         header.set_mode(0o777);
@@ -53,7 +53,7 @@ impl Layer {
         self
     }
 
-    fn bytes(self) -> Vec<u8> {
+    pub(crate) fn bytes(self) -> Vec<u8> {
         self.0.into_inner().unwrap()
     }
 }

@@ -26,7 +26,10 @@ fn files_survive_a_stop_and_commands_do_not() {
     lab.ok(&["stop", "box"]);
     lab.ok(&["start", "box"]);
     assert_eq!(lab.ok(&["exec", "box", "cat", "/root/file", "/workspace/file"]), "kept\nkept\n");
-    assert!(!lab.ok(&["ps", "box"]).contains(id.trim()));
+    // It is still known, and its log is, but it doesn't run.
+    let listed = lab.ok(&["ps", "box"]);
+    let line = listed.lines().find(|line| line.contains(id.trim())).unwrap();
+    assert!(!line.contains("running") && line.contains("SIGTERM"), "{listed}");
     let output = lab.output(["remove", "box"]);
     assert_eq!(code(&output), 125, "a running one needs --force");
     lab.ok(&["stop", "box"]);

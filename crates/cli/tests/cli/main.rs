@@ -10,6 +10,7 @@ mod images;
 mod json;
 mod lab;
 mod lifecycle;
+mod pool;
 mod run;
 mod signals;
 mod streams;

@@ -1,0 +1,8 @@
+//! `key`: the API keys of this state directory's servers.
+
+mod create;
+mod group;
+mod list;
+mod remove;
+
+pub(crate) use group::{Args, run};
