@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 
 use crate::workspace::Workspace;
-use crate::{bench, conformance, console_blocks, generated, layers, test, test_bed, tidy};
+use crate::{bench, conformance, console_blocks, generated, layers, soak, test, test_bed, tidy};
 
 const USAGE: &str = "\
 Usage: cargo xtask TASK
@@ -18,6 +18,10 @@ Usage: cargo xtask TASK
   test-bed start|stop|env [--folder F]
                                     real engines and registries for the tests, brought up or down by hand
   bench image [--rounds N]          the same for fetching and unpacking an image
+  bench serve [--program FILE] [--rounds N]
+                                    the same for the server: latency, load, streams, idle sandboxes
+  soak [--minutes N] [--backend native,docker] [--kills N] [--program FILE]
+                                    the server under all verbs at saturation; fails on anything left behind
   bench table                       write docs/benchmarks.md again from the newest result";
 
 /// Runs the named task. `Ok(false)`: it ran and found something wrong, and has said what.
@@ -41,6 +45,8 @@ pub(crate) fn run(arguments: Vec<String>) -> Result<bool> {
         ("conformance", []) => conformance::record(&workspace),
         ("bench", ["run", flags @ ..]) => bench::run(&workspace, &bench::Settings::parse(flags)?),
         ("bench", ["image", flags @ ..]) => bench::run_images(&workspace, &bench::Settings::parse(flags)?),
+        ("bench", ["serve", flags @ ..]) => bench::run_serve(&workspace, flags),
+        ("soak", flags) => soak::run(&workspace, &soak::Settings::parse(flags)?),
         ("bench", ["table"]) => bench::write_table(&workspace),
         ("help" | "--help" | "-h", []) => {
             println!("{USAGE}");

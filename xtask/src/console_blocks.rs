@@ -5,11 +5,14 @@
 //! `...` within a line for any text in it. The blocks of one document share a folder and a state of their own. Commands
 //! that begin with `cargo ` run in the project's root.
 
+mod background;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use self::background::Background;
 use crate::command;
 use crate::workspace::Workspace;
 
@@ -36,7 +39,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
         if dialogue.is_empty() {
             continue;
         }
-        let place = Place::new(workspace)?;
+        let mut place = Place::new(workspace)?;
         for step in &dialogue {
             steps += 1;
             if let Some(difference) = place.difference(workspace, step)? {
@@ -49,6 +52,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
                 );
             }
         }
+        place.end(workspace)?;
     }
     println!("console blocks: {steps} commands, {wrong} wrong");
     Ok(wrong == 0)
@@ -63,6 +67,7 @@ fn documents(workspace: &Workspace) -> Result<Vec<PathBuf>> {
 /// Where one document's commands run: an empty project folder, and a state folder, both removed afterwards.
 struct Place {
     folder: PathBuf,
+    background: Vec<Background>,
 }
 
 impl Place {
@@ -72,26 +77,49 @@ impl Place {
         for name in ["project", "state"] {
             std::fs::create_dir_all(folder.join(name))?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, background: Vec::new() })
     }
 
     /// What is wrong with the command's output, if anything is.
-    fn difference(&self, workspace: &Workspace, step: &Step) -> Result<Option<String>> {
+    fn difference(&mut self, workspace: &Workspace, step: &Step) -> Result<Option<String>> {
+        let expected: Vec<&str> = step.expected.iter().map(String::as_str).collect();
+        // A document shows no empty lines at the end.
+        let as_expected = |printed: &str| matches(&expected, &printed.trim_end().lines().collect::<Vec<_>>());
+        if let Some(command) = step.command.strip_suffix(" &") {
+            let log = self.folder.join(format!("background-{}", self.background.len()));
+            let mut started = Background::start(self.bash(workspace, &format!("exec {command}"))?, &log)?;
+            let difference = started.wait_until(as_expected)?;
+            self.background.push(started);
+            return Ok(difference);
+        }
+        let mut bash = self.bash(workspace, &format!("{{ {}\n}} 2>&1", step.command))?;
+        let done = bash.stdin(Stdio::null()).output().context("start bash")?;
+        let printed = String::from_utf8_lossy(&done.stdout);
+        Ok((!as_expected(&printed)).then(|| format!("printed ({}):\n{printed}", done.status)))
+    }
+
+    /// Bash for a script, where a reader would be.
+    fn bash(&self, workspace: &Workspace, script: &str) -> Result<Command> {
         let binaries = workspace.binaries("release");
         let path = std::env::var("PATH").context("PATH is not set")?;
         let mut bash = Command::new("timeout");
-        bash.args([DEADLINE, "bash", "-c", &format!("{{ {}\n}} 2>&1", step.command)]);
+        // In the foreground: what a block has started is not killed with the command, and gets signals from here.
+        bash.args(["--foreground", DEADLINE, "bash", "-c", script]);
         bash.env("PATH", format!("{}:{path}", binaries.display()));
         bash.env("AGENTKERNEL_STATE_DIR", self.folder.join("state"));
         // Cargo's own messages would differ from machine to machine.
         bash.env("CARGO_TERM_QUIET", "true").env_remove("CARGO_TERM_VERBOSE");
-        let in_root = step.command.starts_with("cargo ");
+        let in_root = script.trim_start_matches("{ ").starts_with("cargo ");
         bash.current_dir(if in_root { workspace.root.clone() } else { self.folder.join("project") });
-        let done = bash.stdin(Stdio::null()).output().context("start bash")?;
-        let printed = String::from_utf8_lossy(&done.stdout);
-        let lines: Vec<&str> = printed.lines().collect();
-        let expected: Vec<&str> = step.expected.iter().map(String::as_str).collect();
-        Ok((!matches(&expected, &lines)).then(|| format!("printed ({}):\n{printed}", done.status)))
+        Ok(bash)
+    }
+
+    /// Ends what the document has started and not ended itself.
+    fn end(self, workspace: &Workspace) -> Result<()> {
+        if self.folder.join("state/daemon").exists() {
+            command::output(&mut self.bash(workspace, "agentkernel daemon stop")?)?;
+        }
+        self.background.into_iter().try_for_each(Background::end)
     }
 }
 

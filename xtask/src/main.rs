@@ -8,6 +8,7 @@ mod conformance;
 mod console_blocks;
 mod generated;
 mod layers;
+mod soak;
 mod test;
 mod test_bed;
 mod tidy;

@@ -11,6 +11,7 @@ mod prepare;
 mod run;
 mod suite;
 mod tally;
+mod tools;
 
 pub(crate) use choice::Choice;
 pub(crate) use person::{NAME as TEST_USER, close_tun, ensure_user as ensure_test_user, open_tun};

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+use crate::command;
+use crate::workspace::Workspace;
 
 /// What the program under test is told: where its state is, and which backend unless a flag says otherwise.
 pub(crate) fn variables(state: &Path) -> [(&'static str, PathBuf); 2] {
@@ -23,6 +26,14 @@ impl Program {
         let program = Self { folder };
         std::fs::copy(built, program.file()).with_context(|| format!("copy {}", built.display()))?;
         Ok(program)
+    }
+
+    /// Builds it as it is released, and installs that.
+    pub(crate) fn build(workspace: &Workspace) -> Result<Self> {
+        if !command::succeeds(&mut workspace.cargo(&["build", "--release", "--locked", "--quiet"]))? {
+            bail!("`cargo build --release` failed");
+        }
+        Self::install(&workspace.binaries("release").join("agentkernel"))
     }
 
     /// The executable.

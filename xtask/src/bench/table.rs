@@ -315,7 +315,9 @@ fn goals(out: &mut String, report: &Report, others: &Others) -> std::fmt::Result
         &|x| x <= 1.2,
     )?;
     images_table::goals(others.images.as_ref().map(|(_, images)| images), &mut goal)?;
-    serve_table::goals(others.serve.as_ref().map(|(_, serve)| serve), &mut goal)?;
+    if let Some((_, serve)) = &others.serve {
+        serve_table::goals(serve, &mut goal)?;
+    }
     write!(out, "{WHY_NOT_FASTER}")
 }
 

@@ -57,6 +57,13 @@ impl Person {
         Ok(copy)
     }
 
+    /// Copies `folder` to where the user can read it.
+    pub(crate) fn give_folder(&self, folder: &Path) -> Result<PathBuf> {
+        let copy = self.folder.join(folder.file_name().context("a folder without a name")?);
+        command::output(Command::new("cp").arg("-a").arg(folder).arg(&copy))?;
+        Ok(copy)
+    }
+
     /// `program` as the user: with an environment of its own and no terminal, in the workspace's root. Of
     /// the test bed's variables it gets those that it can use.
     pub(crate) fn command(

@@ -12,6 +12,7 @@ use super::person::Person;
 use super::prepare::{CargoTool, FOR_TESTS, install_packages};
 use super::suite::Suite;
 use super::tally::{Case, Tally, Verdict};
+use super::tools::Tools;
 use crate::workspace::Workspace;
 use crate::{command, conformance, console_blocks, generated, layers, tidy};
 
@@ -87,14 +88,17 @@ impl Run<'_> {
         let bed = BedForTests::start(choice, &mut self.tally);
         // Before root's tests: some of them try what a user with subordinate ids could, and this may be the only one.
         let person = if command::is_root() && !choice.quick { Some(Person::ensure()?) } else { None };
+        let tools = Tools::ensure(choice.quick)?;
+        let with = |tools: &Tools| [&bed.variables()[..], &tools.variables()].concat();
         if choice.as_root {
             self.suite("as root", command::is_root(), "this is not root", |workspace| {
-                suite.run(workspace, None, bed.variables())
+                suite.run(workspace, None, &with(&tools))
             })?;
         }
         if choice.as_user && !choice.quick {
+            let theirs = person.as_ref().map(|person| tools.given_to(person)).transpose()?;
             self.suite("as an ordinary user", true, "", |workspace| {
-                suite.run(workspace, person.as_ref(), bed.variables())
+                suite.run(workspace, person.as_ref(), &with(theirs.as_ref().unwrap_or(&tools)))
             })?;
         }
         bed.end(&mut self.tally);
