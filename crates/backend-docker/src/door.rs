@@ -5,10 +5,10 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use agentkernel_store::random_id;
 use tokio::net::{UnixListener, UnixStream};
 
 use crate::folder::Folder;
-use crate::lease::random_id;
 
 /// A socket that the agent is going to find. Removed on drop.
 #[derive(Debug)]

@@ -1,97 +1,62 @@
-//! Leases: the note of a box without a record. The file is there before anything of the box is, locked by its owner for
-//! as long as that lives; a lease that can be locked is the will of a dead owner.
+//! The leases of boxes in containers: what stands in them is how the engine is found again.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::note::{self, Note, Noted};
 
 /// A lease of this process.
 #[derive(Debug)]
-pub(crate) struct Lease {
-    id: String,
-    path: PathBuf,
-    /// Holds the lock.
-    file: File,
-}
+pub(crate) struct Lease(agentkernel_store::Lease);
 
 impl Lease {
     /// A new one below `folder`, under a new id, of a box on the engine of `note`.
     pub(crate) fn take(folder: &Path, note: &Note) -> io::Result<Self> {
-        let id = random_id()?;
-        let path = folder.join(&id);
-        let open = || File::options().write(true).create_new(true).open(&path);
-        let file = match open() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(folder)?;
-                open()?
-            }
-            other => other?,
-        };
-        file.lock()?;
-        // Between creation and lock it looked like a dead owner's, and recovery may have removed it: nothing hangs on it
-        // yet, so another will do.
-        if !path.exists() {
-            return Self::take(folder, note);
-        }
-        (&file).write_all(&note.line()?)?;
-        Ok(Self { id, path, file })
+        let lease = agentkernel_store::Lease::take(folder)?;
+        lease.file().write_all(&note.line()?)?;
+        Ok(Self(lease))
     }
 
     /// The id of the box.
     pub(crate) fn id(&self) -> &str {
-        &self.id
+        self.0.id()
     }
 
     /// What its owner noted; `None` where that died before anything was made.
     pub(crate) fn noted(&self) -> io::Result<Option<Noted>> {
-        Noted::read(File::open(&self.path)?)
+        Noted::read(File::open(self.0.path())?)
     }
 
     /// Notes that the engine is about to be asked for the container.
     pub(crate) fn ask(&self) -> io::Result<()> {
-        note::ask(&self.file)
+        note::ask(self.0.file())
     }
 
     /// Notes that it has answered.
     pub(crate) fn answer(&self) -> io::Result<()> {
-        note::answer(&self.file)
+        note::answer(self.0.file())
     }
 
     /// What another process needs to be its owner: the lock goes with the descriptor.
     pub(crate) fn into_parts(self) -> (String, OwnedFd) {
-        (self.id, self.file.into())
+        self.0.into_parts()
     }
 
     /// One that another process has taken below `folder` under `id` and given away with its lock.
     pub(crate) fn adopt(folder: &Path, id: &str, file: OwnedFd) -> io::Result<Self> {
-        let refuse = |what| Err(io::Error::new(io::ErrorKind::InvalidData, what));
-        let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-        if id.len() != 16 || !id.bytes().all(hex) {
-            return refuse("the box's id is none");
-        }
-        let (path, file) = (folder.join(id), File::from(file));
-        let (given, there) = (file.metadata()?, std::fs::symlink_metadata(&path)?);
-        if (given.dev(), given.ino()) != (there.dev(), there.ino()) {
-            return refuse("the box's lease is another's");
-        }
-        Ok(Self { id: id.to_owned(), path, file })
+        agentkernel_store::Lease::adopt(folder, id, file).map(Self)
     }
 
     /// Ends it: nothing of the box is left.
     pub(crate) fn release(self) -> io::Result<()> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        }
+        self.0.release()
     }
 
     /// Leaves it to recovery.
     pub(crate) fn abandon(self) {
-        drop(self.file);
+        drop(self.0);
     }
 }
 
@@ -103,26 +68,9 @@ pub(crate) fn orphans(folder: &Path) -> io::Result<Vec<Lease>> {
     };
     let mut found = Vec::new();
     for entry in entries {
-        let path = entry?.path();
-        let Some(id) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else { continue };
-        let file = match File::options().write(true).open(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
-        match file.try_lock() {
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(error),
-            Ok(()) => found.push(Lease { id, path, file }),
-        }
+        found.extend(agentkernel_store::Lease::claim(&entry?.path())?.map(Lease));
     }
     Ok(found)
-}
-
-/// 16 random hex digits.
-pub(crate) fn random_id() -> io::Result<String> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(format!("{:016x}", u64::from_ne_bytes(bytes)))
 }
 
 #[cfg(test)]

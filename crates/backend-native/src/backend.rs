@@ -13,6 +13,7 @@ use agentkernel_backend::{
 use agentkernel_model::{
     Action, BackendName, Capabilities, Feature, Isolation, Mib, Phase, PhaseError, SandboxSpec,
 };
+use agentkernel_store::Lease;
 use agentkernel_sys::process::ProcessIdentity;
 use async_trait::async_trait;
 use tokio::net::UnixStream;
@@ -23,7 +24,7 @@ use crate::identity::IdMap;
 use crate::images::{NativeImages, NativeSettings, Start};
 use crate::instance::{Folder, Instance};
 use crate::layout::{Backing, Base};
-use crate::lease::{self, Lease};
+use crate::lease;
 use crate::machine::Machine;
 use crate::name::{NAME, name};
 use crate::network::Stamp;
@@ -126,8 +127,8 @@ impl NativeBackend {
     ) -> Result<NativeBox, BackendError> {
         let waived = self.refuse(spec, Lifetime::Ephemeral)?;
         let (agent, stage) = self.prepare()?;
-        let lease =
-            Lease::take(&self.state_dir).map_err(|source| BackendError::runtime("note a box", source))?;
+        let lease = Lease::take(&lease::folder(&self.state_dir))
+            .map_err(|source| BackendError::runtime("note a box", source))?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()
             .map_err(|source| BackendError::runtime("make a socket pair", source))?;
         let id_map = self

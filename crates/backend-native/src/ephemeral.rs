@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use agentkernel_backend::{BackendError, EndSignal, Entrance, EphemeralBox, Guest, HandOver};
 use agentkernel_model::Isolation;
+use agentkernel_store::Lease;
 use async_trait::async_trait;
 
 use crate::boot::Booted;
 use crate::hand_over::pack;
-use crate::lease::Lease;
 use crate::process::{Limits, Process};
 
 /// A box of this process.

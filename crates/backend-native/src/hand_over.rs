@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use agentkernel_backend::{BackendError, Entrance, HandOver, UnspokenAgent};
 use agentkernel_model::Isolation;
+use agentkernel_store::Lease;
 use agentkernel_sys::process::Child;
 use serde::{Deserialize, Serialize};
 
 use crate::ephemeral::{Held, NativeBox};
-use crate::lease::Lease;
+use crate::lease;
 use crate::machine::Machine;
 use crate::name::name;
 use crate::process::{Limits, Process, reap_when_ended};
@@ -94,7 +95,7 @@ pub(crate) fn unpack(
         return Err(strange("it has too many descriptors"));
     }
     let failed = |source| BackendError::runtime("take a box over", source);
-    let lease = Lease::adopt(state_dir, &state.id, lease).map_err(failed)?;
+    let lease = Lease::adopt(&lease::folder(state_dir), &state.id, lease).map_err(failed)?;
     if is_ended(&pidfd).map_err(failed)? {
         return Err(BackendError::BoxEnded { why: "it ended on its way".to_owned() });
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use agentkernel_backend::{Backend, Lifetime};
 use agentkernel_config::FileEntry;
 use agentkernel_model::{Phase, SandboxName, SandboxSpec};
-use agentkernel_store::{LockedRecord, RECORD_VERSION, SandboxRecord};
+use agentkernel_store::{LockedRecord, RECORD_VERSION, SandboxRecord, random_id};
 
 use crate::files::{FileBytes, SourceFile, all_sources};
 use crate::plan::{SANDBOX_VARIABLE, UNNAMED_HOST, UNNAMED_SANDBOX};
@@ -69,7 +69,7 @@ impl Engine {
         let spec = named_inside(new.spec, &new.name);
         let record = SandboxRecord {
             version: RECORD_VERSION,
-            id: new_id()?,
+            id: random_id().map_err(|source| EngineError::Random { source })?,
             name: new.name.clone(),
             created_at: humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string(),
             phase: Phase::Creating,
@@ -130,12 +130,4 @@ pub(crate) fn named_inside(mut spec: SandboxSpec, name: &SandboxName) -> Sandbox
         }
     }
     spec
-}
-
-/// 64 random bits: what names cgroups, interfaces and containers.
-fn new_id() -> Result<String, EngineError> {
-    let mut bytes = [0u8; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| EngineError::Random { source: errno.into() })?;
-    Ok(format!("{:016x}", u64::from_be_bytes(bytes)))
 }

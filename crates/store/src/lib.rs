@@ -1,4 +1,5 @@
-//! Durable sandbox records: a folder each, atomic replace, a lock each, a format version, crash recovery.
+//! Durable sandbox records: a folder each, atomic replace, a lock each, a format version, crash recovery. And the leases of
+//! boxes without a record.
 //!
 //! ```text
 //! <state>/sandboxes/<name>/record.json   what the sandbox is and where it is in its life
@@ -15,6 +16,7 @@
 
 mod crash;
 mod error;
+mod lease;
 mod locked;
 mod place;
 mod record;
@@ -23,6 +25,7 @@ mod store;
 mod sweep;
 
 pub use error::StoreError;
+pub use lease::{Lease, random_id};
 pub use locked::{LockedRecord, Ownership};
 pub use record::{ForwarderProcess, RECORD_VERSION, SandboxRecord, StagedFile};
 pub use store::{EMPTY_DIR, RecordStamp, Store};

@@ -135,7 +135,7 @@ impl World {
     pub(super) async fn create(&self) -> BoxRecord {
         let dir = self.folder.path().join("record");
         std::fs::create_dir(&dir).unwrap();
-        let id = crate::lease::new_id().unwrap();
+        let id = agentkernel_store::random_id().unwrap();
         let mut spec = self.spec();
         spec.resources.disk = None;
         let record = BoxRecord { name: "image-case".parse().unwrap(), id, spec, dir };
