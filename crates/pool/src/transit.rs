@@ -56,7 +56,8 @@ impl Pool {
         let handed = match made.hand_over().await {
             Ok(handed) => handed,
             Err(made) => {
-                self.inner.burials.add(made);
+                // Buried now, not from within a burial: the pool's end waits for those that are under way.
+                made.destroy().await.ok();
                 return Err(TransitError::NotMovable);
             }
         };
