@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use agentkernel_backend::BackendError;
 use agentkernel_model::{
@@ -37,11 +36,6 @@ const LOGS: i32 = 5;
 const FAILURES: i32 = 6;
 const AGENT: i32 = 7;
 const TRACE: i32 = 8;
-
-/// Held while a first process waits for its parent. It waits for a word or for the end of that stream, and a second one,
-/// cloned meanwhile by another thread, would hold a copy of the stream's other end: if the parent were killed then, each of
-/// the two would wait for the other's end for ever, and hold locks and leases.
-static ONE_WAITS: Mutex<()> = Mutex::new(());
 
 /// What the agent keeps beyond what it lets commands have: it switches users, writes files for any of them, and ends
 /// what they leave.
@@ -110,7 +104,7 @@ impl Boot<'_> {
         let (failures, report) = io::pipe().map_err(pipe)?;
         let limits = self.limits();
         let cgroup = self.begin_cgroup(&limits)?;
-        let mut steps = vec![Step::Close(go.as_raw_fd()), Step::NewSession];
+        let mut steps = vec![Step::NewSession];
         steps.extend(self.layout(wait.as_raw_fd(), &limits)?.steps());
         steps.extend(self.lockdown(report.as_raw_fd())?);
         let kinds = match self.trace {
@@ -122,16 +116,12 @@ impl Boot<'_> {
             .with_trace(trace)
             .made_by(self.id_map.maker());
 
-        // Of one thread each: see [`ONE_WAITS`].
-        let one_waits = ONE_WAITS.lock().unwrap_or_else(PoisonError::into_inner);
         let child = program
             .spawn(Namespaces::BOX, cgroup.as_ref().and_then(Cgroup::birth_folder), report.as_raw_fd())
             .map_err(|source| BackendError::runtime("make the namespaces of a box", source))?;
         drop((wait, report));
         let mut booted = Booted { child, cgroup, isolation, kinds };
-        let gone = self.let_go(&mut booted, &limits, go, before_go);
-        drop(one_waits);
-        let started = match gone {
+        let started = match self.let_go(&mut booted, &limits, go, before_go) {
             Ok(()) => await_agent(failures, &program).await,
             Err(error) => Err(error),
         };

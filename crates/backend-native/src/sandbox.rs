@@ -92,7 +92,6 @@ pub(crate) fn remove_as_box_root(folder: &Folder, id_map: &IdMap) -> io::Result<
     let (wait, go) = io::pipe()?;
     let (mut failures, report) = io::pipe()?;
     let steps = vec![
-        Step::Close(go.as_raw_fd()),
         Step::AwaitGo(wait.as_raw_fd()),
         Step::BecomeRoot { drop_groups: true },
         Step::RemoveContents(layers.as_raw_fd()),

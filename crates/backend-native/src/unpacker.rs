@@ -48,7 +48,6 @@ impl NamespaceUnpacker {
         let place =
             |file: i32, to, close_on_exec| Descriptor { from: Origin::Parent(file), to, close_on_exec };
         let steps = vec![
-            Step::Close(go.as_raw_fd()),
             Step::AwaitGo(wait.as_raw_fd()),
             Step::BecomeRoot { drop_groups: true },
             Step::DieWithParent,

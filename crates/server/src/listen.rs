@@ -6,12 +6,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// How long a port may stay taken by what is left of a server that was killed: a process that it had cloned a moment before
+/// holds a copy of the listener until it has run for the first time.
+const PORT_PATIENCE: Duration = Duration::from_secs(1);
+/// Between two tries.
+const PORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// Why a door can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -128,13 +135,13 @@ pub fn addresses(host: &str) -> Result<Vec<IpAddr>, ListenError> {
 }
 
 /// Opens one port on all `addresses`. A second address that this machine hasn't got is left out: `localhost` without
-/// IPv6. Must be called in a runtime.
-pub fn bind_tcp(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, ListenError> {
+/// IPv6. A port that is taken is tried again for a second. Must be called in a runtime.
+pub async fn bind_tcp(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, ListenError> {
     let mut open: Vec<TcpListener> = Vec::new();
     for address in addresses {
         let port = open.first().and_then(|first| first.local_addr().ok()).map_or(port, |first| first.port());
         let address = SocketAddr::new(*address, port);
-        match bind_one(address) {
+        match bind_patiently(address).await {
             Ok(listener) => open.push(listener),
             Err(error) if !open.is_empty() && error.kind() == io::ErrorKind::AddrNotAvailable => {
                 tracing::debug!(%address, %error, "left out");
@@ -143,6 +150,19 @@ pub fn bind_tcp(addresses: &[IpAddr], port: u16) -> Result<Vec<TcpListener>, Lis
         }
     }
     Ok(open)
+}
+
+async fn bind_patiently(address: SocketAddr) -> io::Result<TcpListener> {
+    let deadline = Instant::now() + PORT_PATIENCE;
+    loop {
+        match bind_one(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && Instant::now() < deadline => {
+                // sleep: the kernel tells nobody that a port is free
+                tokio::time::sleep(PORT_PAUSE).await;
+            }
+            done => return done,
+        }
+    }
 }
 
 fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
@@ -254,11 +274,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_port_that_becomes_free_is_waited_for() {
+        let local = [Ipv4Addr::LOCALHOST.into()];
+        let first = bind_tcp(&local, 0).await.unwrap();
+        let port = first[0].local_addr().unwrap().port();
+        let goes = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(first);
+        };
+        let (next, ()) = tokio::join!(bind_tcp(&local, port), goes);
+        assert_eq!(next.unwrap()[0].local_addr().unwrap().port(), port);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_port_of_zero_is_the_same_on_both_addresses() {
-        let open = bind_tcp(&addresses("localhost").unwrap(), 0).unwrap();
+        let open = bind_tcp(&addresses("localhost").unwrap(), 0).await.unwrap();
         let ports: Vec<u16> = open.iter().map(|open| open.local_addr().unwrap().port()).collect();
         assert!(ports[0] != 0 && ports.iter().all(|port| *port == ports[0]));
-        let taken = bind_tcp(&[Ipv4Addr::LOCALHOST.into()], ports[0]).unwrap_err().to_string();
+        let taken = bind_tcp(&[Ipv4Addr::LOCALHOST.into()], ports[0]).await.unwrap_err().to_string();
         assert!(taken.starts_with("could not listen on 127.0.0.1:"), "{taken}");
     }
 

@@ -5,12 +5,13 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
+use crate::descriptor_table::close_all_but;
 use crate::process::{Namespaces, clone_into};
 
 /// What is started.
@@ -78,7 +79,10 @@ fn watch(
     let started = unsafe { clone_into(Namespaces::NONE, None, &mut program) };
     let Ok(child) = started else { exit(1) };
     // Everything else this process had open belongs to its ancestor: a stream held open here would never end there.
-    close_all_but(companion.accompanied.as_raw_fd(), child.pidfd.as_raw_fd());
+    let mut keep = [companion.accompanied.as_raw_fd(), child.pidfd.as_raw_fd()];
+    keep.sort_unstable();
+    // There is nobody to tell where it fails (Linux before 5.9).
+    close_all_but(0, &keep).ok();
     let mut fds =
         [PollFd::new(&companion.accompanied, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
     while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
@@ -105,7 +109,7 @@ fn execute(
         rustix::stdio::dup2_stderr(companion.output)
     })();
     if prepared.is_ok() {
-        close_range(3, RawFd::MAX);
+        close_all_but(3, &[]).ok();
         default_signals();
         #[expect(unsafe_code, reason = "rustix's execve is unsafe too")]
         // SAFETY: both lists are NUL-terminated and end with a null pointer; they outlive the call.
@@ -127,23 +131,6 @@ fn default_signals() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
         libc::signal(libc::SIGPIPE, libc::SIG_DFL);
-    }
-}
-
-fn close_all_but(a: RawFd, b: RawFd) {
-    let (low, high) = (a.min(b), a.max(b));
-    close_range(0, low - 1);
-    close_range(low + 1, high - 1);
-    close_range(high + 1, RawFd::MAX);
-}
-
-/// close_range(2); there is nobody to tell where it fails (Linux before 5.9), and descriptors made by this workspace are
-/// closed on exec anyway.
-#[expect(unsafe_code, reason = "close_range has no safe wrapper")]
-fn close_range(first: RawFd, last: RawFd) {
-    if first <= last && first >= 0 {
-        // SAFETY: called only in a child that uses none of these descriptors again.
-        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
     }
 }
 

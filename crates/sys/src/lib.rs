@@ -5,6 +5,7 @@ pub mod capability;
 pub mod cgroup;
 pub mod companion;
 pub mod descriptor_channel;
+mod descriptor_table;
 #[cfg(test)]
 mod forked;
 pub mod inherited;

@@ -92,7 +92,7 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
     let is = |what| waived.is_some_and(|waived| waived == what || waived == Insecure::All);
     let given = given_sockets(&application.environment, &settings)?;
     let open_to_all = exposure(&settings, is(Insecure::Key), is(Insecure::Tls))?;
-    let doors = if given.is_empty() { open_tcp(&settings)? } else { given };
+    let doors = if given.is_empty() { open_tcp(&settings).await? } else { given };
     let addresses = addresses(&doors, &settings)?;
     let composed = compose(application, &settings, config, open_to_all).await?;
     if open_to_all {

@@ -47,12 +47,12 @@ pub(crate) fn exposure(settings: &Settings, key_waived: bool, tls_waived: bool) 
 }
 
 /// Opens host and port of the settings.
-pub(crate) fn open_tcp(settings: &Settings) -> Result<Vec<Listener>, CliError> {
+pub(crate) async fn open_tcp(settings: &Settings) -> Result<Vec<Listener>, CliError> {
     let tls = match &settings.api.tls {
         Some(files) => Some(load_tls(&files.certificate, &files.key)?),
         None => None,
     };
-    let sockets = bind_tcp(&addresses(&settings.api.host)?, settings.api.port)?;
+    let sockets = bind_tcp(&addresses(&settings.api.host)?, settings.api.port).await?;
     Ok(sockets.into_iter().map(|listener| Listener::Tcp { listener, tls: tls.clone() }).collect())
 }
 

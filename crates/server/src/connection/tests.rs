@@ -29,7 +29,7 @@ async fn whole(request: Request) -> axum::response::Response {
     }
 }
 
-fn start(limits: ConnectionLimits) -> Running {
+async fn start(limits: ConnectionLimits) -> Running {
     let router = Router::new()
         .route("/fast", get(|| async { "fast" }))
         .route("/whole", post(whole))
@@ -46,7 +46,7 @@ fn start(limits: ConnectionLimits) -> Running {
                 Body::from_stream(parts)
             }),
         );
-    let listener = bind_tcp(&["127.0.0.1".parse().unwrap()], 0).unwrap().remove(0);
+    let listener = bind_tcp(&["127.0.0.1".parse().unwrap()], 0).await.unwrap().remove(0);
     let address = listener.local_addr().unwrap();
     let (closing, told) = watch::channel(Closing::Open);
     let doors = vec![Listener::Tcp { listener, tls: None }];
@@ -88,7 +88,7 @@ async fn rest(stream: &mut TcpStream) -> String {
 
 #[tokio::test]
 async fn idle_connections_and_slow_heads_are_ended() {
-    let server = start(short());
+    let server = start(short()).await;
     let (said, taken) = server.said("").await;
     assert!(said.is_empty() && taken >= Duration::from_millis(250), "{said} {taken:?}");
     let (said, _) = server.said("GET /fast HTTP/1.1\r\nHost: x\r\nX-").await;
@@ -109,7 +109,7 @@ async fn idle_connections_and_slow_heads_are_ended() {
 
 #[tokio::test]
 async fn an_answer_may_take_as_long_as_it_takes() {
-    let server = start(short());
+    let server = start(short()).await;
     let (said, taken) = server.said("GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     assert_eq!(said.matches("\r\nx\r\n").count(), 10, "{said}");
     assert!(taken >= Duration::from_millis(900), "{taken:?}");
@@ -117,7 +117,7 @@ async fn an_answer_may_take_as_long_as_it_takes() {
 
 #[tokio::test]
 async fn slow_bodies_are_refused_and_others_are_whole() {
-    let server = start(short());
+    let server = start(short()).await;
     let head = |length: usize| {
         format!("POST /whole HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
     };
@@ -137,7 +137,7 @@ async fn slow_bodies_are_refused_and_others_are_whole() {
 
 #[tokio::test]
 async fn a_refusal_is_read_though_the_client_goes_on_sending() {
-    let server = start(short());
+    let server = start(short()).await;
     let mut stream = server.connect().await;
     let head = "POST /refuse HTTP/1.1\r\nHost: x\r\nContent-Length: 10000000000\r\n\r\n";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -161,7 +161,7 @@ async fn a_refusal_is_read_though_the_client_goes_on_sending() {
 
 #[tokio::test]
 async fn heads_have_bounds() {
-    let server = start(ConnectionLimits { head_bytes: 8192, headers: 10, ..short() });
+    let server = start(ConnectionLimits { head_bytes: 8192, headers: 10, ..short() }).await;
     let many: String = (0..20).map(|n| format!("X-{n}: y\r\n")).collect();
     for head in [many, format!("X: {}\r\n", "y".repeat(20_000))] {
         let (said, _) = server.said(&format!("GET /fast HTTP/1.1\r\nHost: x\r\n{head}\r\n")).await;
@@ -171,7 +171,7 @@ async fn heads_have_bounds() {
 
 #[tokio::test]
 async fn one_more_than_there_is_room_for_is_told_so() {
-    let server = start(ConnectionLimits { connections_per_peer: 2, ..ConnectionLimits::default() });
+    let server = start(ConnectionLimits { connections_per_peer: 2, ..ConnectionLimits::default() }).await;
     let first = server.connect().await;
     let mut second = server.connect().await;
     let mut third = server.connect().await;
@@ -184,7 +184,7 @@ async fn one_more_than_there_is_room_for_is_told_so() {
 
 #[tokio::test]
 async fn the_end_waits_for_requests_and_not_for_idle_connections() {
-    let server = start(ConnectionLimits::default());
+    let server = start(ConnectionLimits::default()).await;
     let mut idle = server.connect().await;
     idle.write_all(b"GET /fast HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let mut head = [0; 12];
@@ -202,7 +202,7 @@ async fn the_end_waits_for_requests_and_not_for_idle_connections() {
 
 #[tokio::test]
 async fn the_end_at_once_waits_for_nobody() {
-    let server = start(ConnectionLimits::default());
+    let server = start(ConnectionLimits::default()).await;
     let _idle = server.connect().await;
     let mut busy = server.connect().await;
     busy.write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();

@@ -105,7 +105,6 @@ impl Step {
                 rustix::process::umask(Mode::from(*mask));
                 Ok(())
             }
-            Self::Close(fd) => close(*fd),
             Self::MountPoint(path) => {
                 let flags =
                     OFlags::CREATE | OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
@@ -131,8 +130,8 @@ impl Step {
 #[expect(unsafe_code, reason = "descriptor numbers of the parent")]
 fn borrow(fd: &RawFd) -> BorrowedFd<'_> {
     // SAFETY: the parent keeps the descriptors it names in a program open until the child has been cloned, and the child
-    // closes only those that Step::Close names; after Step::Descriptors a program names only what that has placed. A wrong
-    // number is an error of the system call, not of memory.
+    // closes only those that none of its steps names; after Step::Descriptors a program names only what that has placed. A
+    // wrong number is an error of the system call, not of memory.
     unsafe { BorrowedFd::borrow_raw(*fd) }
 }
 
@@ -230,15 +229,6 @@ fn ignore_existing(result: Result<(), Errno>) -> Result<(), Errno> {
     match result {
         Err(Errno::EXIST) => Ok(()),
         other => other,
-    }
-}
-
-#[expect(unsafe_code, reason = "descriptor numbers of the parent")]
-fn close(fd: RawFd) -> Result<(), Errno> {
-    // SAFETY: the number belongs to the parent's own table; this copy has no owner in the child that would use it again.
-    match unsafe { libc::close(fd) } {
-        0 => Ok(()),
-        _ => Err(mount::last_errno()),
     }
 }
 

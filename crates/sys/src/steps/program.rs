@@ -10,8 +10,12 @@ use super::Step;
 use super::maker::Maker;
 use super::perform::{FAILED, exit};
 use super::step::SLOTS;
+use crate::descriptor_table::close_all_but;
 use crate::mount;
 use crate::process::{Child, Namespaces, clone_into};
+
+/// Standard streams stay until [`Step::Descriptors`] replaces them.
+const FIRST_NOT_STANDARD: RawFd = 3;
 
 /// A whole program: steps, then exec.
 pub struct Program {
@@ -84,8 +88,22 @@ impl Program {
         &self.steps
     }
 
+    /// What the child needs of its parent, in ascending order.
+    fn kept(&self, early_failure_pipe: RawFd) -> Vec<RawFd> {
+        let places = self.steps.iter().any(|step| matches!(step, Step::Descriptors(_)));
+        let executable = (!places).then_some(self.executable);
+        let trace = self.trace.map(|trace| trace.early);
+        let mut kept: Vec<RawFd> = self.steps.iter().flat_map(Step::of_parent).collect();
+        kept.extend([Some(early_failure_pipe), executable, trace].into_iter().flatten());
+        kept.sort_unstable();
+        kept
+    }
+
     /// Starts it as the first process of new namespaces, born in the cgroup v2 folder `cgroup` where one is given.
     /// `early_failure_pipe` is the failure pipe's number before [`Step::Descriptors`].
+    ///
+    /// The first thing it does is to close all that it has of this process and doesn't need. Others wait for the end of
+    /// that: whoever takes the port of a server that was killed, and other first processes for their parent's end.
     pub fn spawn(
         &self,
         namespaces: Namespaces,
@@ -94,11 +112,13 @@ impl Program {
     ) -> std::io::Result<Child> {
         let arguments: Vec<*const c_char> =
             self.arguments.iter().map(|argument| argument.as_ptr()).chain([std::ptr::null()]).collect();
+        let kept = self.kept(early_failure_pipe);
         let maker = self.maker.map(Maker::begin).transpose()?.flatten();
         // SAFETY: `run` makes raw system calls on what was prepared here; it allocates nothing and takes no lock.
         #[expect(unsafe_code, reason = "the one caller that keeps clone_into's contract")]
-        let child =
-            unsafe { clone_into(namespaces, cgroup, &mut || self.run(early_failure_pipe, &arguments)) };
+        let child = unsafe {
+            clone_into(namespaces, cgroup, &mut || self.run(early_failure_pipe, &kept, &arguments))
+        };
         let ended = maker.map_or(Ok(()), Maker::end);
         match (child, ended) {
             (Ok(child), Err(error)) => {
@@ -110,7 +130,10 @@ impl Program {
         }
     }
 
-    fn run(&self, early_failure_pipe: RawFd, arguments: &[*const c_char]) -> Infallible {
+    fn run(&self, early_failure_pipe: RawFd, kept: &[RawFd], arguments: &[*const c_char]) -> Infallible {
+        if let Err(errno) = close_all_but(FIRST_NOT_STANDARD, kept) {
+            fail(early_failure_pipe, Failure { step: self.steps.len(), errno });
+        }
         let mut slots = [const { None }; SLOTS];
         let mut failure_pipe = early_failure_pipe;
         let mut trace = self.trace.map(|trace| trace.early);
@@ -203,6 +226,34 @@ mod tests {
         assert_eq!(Failure::decode(&failure.encode()), Some(failure));
         assert_eq!(Failure::decode(&[]), None);
         assert_eq!(Failure::decode(&[1, 2, 3]), None);
+    }
+
+    #[test]
+    fn a_child_that_waits_holds_nothing_of_its_parent() {
+        use std::io::Write as _;
+        use std::os::fd::{AsRawFd as _, OwnedFd};
+        let (wait, mut go) = std::io::pipe().unwrap();
+        let (_failures, report) = std::io::pipe().unwrap();
+        // Stands for a server's listener: taken until nobody holds it.
+        let (end, other) = std::io::pipe().unwrap();
+        let end = OwnedFd::from(end);
+        let program = Program::new(
+            vec![Step::AwaitGo(wait.as_raw_fd()), Step::Finish],
+            -1,
+            Vec::new(),
+            report.as_raw_fd(),
+        );
+        let child = program.spawn(Namespaces::NONE, None, report.as_raw_fd()).unwrap();
+        drop(other);
+        let mut ended = [rustix::event::PollFd::new(&end, rustix::event::PollFlags::IN)];
+        let soon = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+        let told = rustix::event::poll(&mut ended, Some(&soon)).unwrap();
+        // The other end of what it waits for is not held by itself, either.
+        drop(wait);
+        go.write_all(b"g").unwrap();
+        child.reap().unwrap();
+        assert_eq!(told, 1, "the child holds a copy of the pipe while it waits");
+        assert!(go.write_all(b"g").is_err(), "nobody reads any more");
     }
 
     #[test]

@@ -196,8 +196,6 @@ pub enum Step {
     },
     /// The permissions that new files lack.
     Umask(u32),
-    /// Lets go of the child's copy of a descriptor, so that its peer sees the parent's end.
-    Close(RawFd),
     /// An empty file to mount on; fine if it is there.
     MountPoint(CString),
     /// Makes the root mount read-only (not what is mounted below it).
@@ -280,7 +278,6 @@ impl std::fmt::Display for Step {
             }
             Self::Setting { path, .. } => write!(f, "set {}", path.to_string_lossy()),
             Self::Umask(_) => write!(f, "set the file mode mask"),
-            Self::Close(_) => write!(f, "close a descriptor"),
             Self::MountPoint(path) | Self::OwnFile(path) => {
                 write!(f, "make the file {}", path.to_string_lossy())
             }
@@ -299,6 +296,24 @@ impl std::fmt::Display for Step {
 }
 
 impl Step {
+    /// The numbers of the parent's that it uses.
+    pub(super) fn of_parent(&self) -> Vec<RawFd> {
+        match self {
+            Self::AwaitGo(fd)
+            | Self::AwaitTrees { from: fd, .. }
+            | Self::AdoptTree { tree: fd, .. }
+            | Self::RemoveContents(fd) => vec![*fd],
+            Self::Descriptors(descriptors) => descriptors
+                .iter()
+                .filter_map(|descriptor| match descriptor.from {
+                    Origin::Parent(fd) => Some(fd),
+                    Origin::Slot(_) => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What it is part of, for a table of costs.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -339,7 +354,6 @@ impl Step {
             | Self::Setting { .. }
             | Self::ResourceLimit(_)
             | Self::Umask(_)
-            | Self::Close(_)
             | Self::RemoveContents(_)
             | Self::Finish
             | Self::Descriptors(_) => "session, ids, host name, descriptors",
