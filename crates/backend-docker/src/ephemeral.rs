@@ -361,6 +361,11 @@ impl EphemeralBox for EngineBox {
             }
         }
     }
+
+    /// The engine's removal is what takes long, and it is asked for here in any case.
+    async fn leave(self: Box<Self>) -> Result<(), BackendError> {
+        self.destroy().await
+    }
 }
 
 impl Drop for EngineBox {

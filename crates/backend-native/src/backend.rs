@@ -29,6 +29,7 @@ use crate::machine::Machine;
 use crate::name::{NAME, name};
 use crate::network::Stamp;
 use crate::process::reap_when_ended;
+use crate::remains::Remains;
 use crate::{hand_over, sandbox};
 
 /// The embedded Linux sandbox.
@@ -154,7 +155,8 @@ impl NativeBackend {
             Ok(booted) => {
                 let agent = UnspokenAgent::new(ours)
                     .map_err(|source| BackendError::runtime("open the way into a box", source))?;
-                Ok(NativeBox::new(self.entrance(agent), booted, lease, start.lease))
+                let remains = Remains::new(&self.state_dir, &self.machine);
+                Ok(NativeBox::new(self.entrance(agent), booted, lease, start.lease, remains))
             }
             Err(error) => {
                 lease.release().map_err(|source| BackendError::runtime("release a box's lease", source))?;
@@ -212,7 +214,7 @@ impl NativeBackend {
         if let Some(cgroup) = booted.cgroup {
             cgroup.keep();
         }
-        reap_when_ended(booted.child);
+        reap_when_ended(booted.child, || {});
         Ok(booted.isolation)
     }
 

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use crate::boot::Booted;
 use crate::hand_over::pack;
 use crate::process::{Limits, Process};
+use crate::remains::Remains;
 
 /// A box of this process.
 pub(crate) struct NativeBox {
@@ -18,6 +19,8 @@ pub(crate) struct NativeBox {
     kinds: Vec<&'static str>,
     /// `None` once it is ended or given away.
     held: Option<Held>,
+    /// `None` in a box that another process has made.
+    remains: Option<Remains>,
 }
 
 /// What a box is to its owner.
@@ -36,6 +39,7 @@ impl NativeBox {
         booted: Booted,
         lease: Lease,
         image: Option<agentkernel_image::Lease>,
+        remains: Remains,
     ) -> Self {
         let Booted { child, cgroup, isolation, kinds } = booted;
         let held = Held {
@@ -45,12 +49,12 @@ impl NativeBox {
             lease,
             image: image.map(agentkernel_image::Lease::into_fd),
         };
-        Self { isolation, kinds, held: Some(held) }
+        Self { isolation, kinds, held: Some(held), remains: Some(remains) }
     }
 
     /// One that another process has made.
     pub(crate) fn given(isolation: Isolation, held: Held) -> Self {
-        Self { isolation, kinds: Vec::new(), held: Some(held) }
+        Self { isolation, kinds: Vec::new(), held: Some(held), remains: None }
     }
 
     /// The kinds of the steps that made it, by index, where it was traced.
@@ -96,8 +100,9 @@ impl EphemeralBox for NativeBox {
     }
 
     async fn hand_over(mut self: Box<Self>) -> Result<HandOver, Box<dyn EphemeralBox>> {
+        let Some(remains) = self.remains.clone() else { return Err(self) };
         let Some(held) = self.held.take() else { return Err(self) };
-        match pack(held, &self.isolation) {
+        match pack(held, &self.isolation, &remains) {
             Ok(handed) => Ok(handed),
             Err(held) => {
                 self.held = Some(*held);
@@ -110,6 +115,19 @@ impl EphemeralBox for NativeBox {
         let Some(mut held) = self.held.take() else { return Ok(()) };
         held.end()?;
         held.lease.release().map_err(|source| BackendError::runtime("release a box's lease", source))
+    }
+
+    /// The end of its processes and the removal of its limits take a few milliseconds, which nobody has to wait for.
+    async fn leave(mut self: Box<Self>) -> Result<(), BackendError> {
+        match &self.held {
+            Some(Held { process: process @ Process::Given(_), .. }) => {
+                process.kill().map_err(|source| BackendError::runtime("end a box", source))?;
+                // Its maker finds the lease free once it has ended.
+                self.held = None;
+                Ok(())
+            }
+            _ => self.destroy().await,
+        }
     }
 }
 

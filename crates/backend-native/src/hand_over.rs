@@ -16,6 +16,7 @@ use crate::lease;
 use crate::machine::Machine;
 use crate::name::name;
 use crate::process::{Limits, Process, reap_when_ended};
+use crate::remains::Remains;
 
 /// What is known of it. The descriptors are the agent's stream, the lease, the first process, and the image where
 /// there is one.
@@ -31,7 +32,7 @@ struct Handed {
 }
 
 /// Packs a box that this process has made and nobody has spoken to; the box again where it is another.
-pub(crate) fn pack(held: Held, isolation: &Isolation) -> Result<HandOver, Box<Held>> {
+pub(crate) fn pack(held: Held, isolation: &Isolation, remains: &Remains) -> Result<HandOver, Box<Held>> {
     let Process::Own(child) = &held.process else { return Err(Box::new(held)) };
     if !held.entrance.is_unspoken() {
         return Err(Box::new(held));
@@ -53,7 +54,7 @@ pub(crate) fn pack(held: Held, isolation: &Isolation) -> Result<HandOver, Box<He
     };
     if let Process::Own(Child { pid, pidfd }) = process {
         // It stays this process's child.
-        reap_when_ended(Child { pid, pidfd });
+        reap_when_ended(Child { pid, pidfd }, remains.of(&id));
     }
     let handed = Handed { id, isolation: isolation.clone(), said, limited, image: image.is_some() };
     match serde_json::to_value(handed) {

@@ -26,7 +26,8 @@ pub(crate) fn reclaim(state_dir: &Path, mut clean: impl FnMut(&str) -> io::Resul
     result
 }
 
-fn reclaim_one(path: &Path, clean: &mut impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
+/// The same for one lease.
+pub(crate) fn reclaim_one(path: &Path, clean: &mut impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
     let Some(lease) = Lease::claim(path)? else { return Ok(()) };
     clean(lease.id())?;
     lease.release()

@@ -17,6 +17,7 @@ mod mounts;
 mod name;
 mod network;
 mod process;
+mod remains;
 mod sandbox;
 #[cfg(test)]
 mod tests;

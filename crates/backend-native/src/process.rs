@@ -64,8 +64,8 @@ impl Limits {
 }
 
 /// Takes `child` from the process table once it has ended, as long as this process's runtime lives: whoever outlives a box
-/// that it has made and owns no more. Must be called within a tokio runtime.
-pub(crate) fn reap_when_ended(child: Child) {
+/// that it has made and owns no more. `then` follows, where it may block. Must be called within a tokio runtime.
+pub(crate) fn reap_when_ended(child: Child, then: impl FnOnce() + Send + 'static) {
     let Child { pid, pidfd } = child;
     #[expect(
         deprecated,
@@ -85,5 +85,7 @@ pub(crate) fn reap_when_ended(child: Child) {
         if let Err(error) = reaped {
             tracing::debug!(%error, "a box's first process could not be taken from the process table");
         }
+        // Its end needs nobody who waits for it.
+        drop(tokio::task::spawn_blocking(then));
     });
 }

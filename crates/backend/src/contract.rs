@@ -76,6 +76,10 @@ pub trait EphemeralBox: Send + Sync {
 
     /// Ends it and removes all of it. Dropping the handle ends it too, but removal may then be left to recovery.
     async fn destroy(self: Box<Self>) -> Result<(), BackendError>;
+
+    /// Ends it, for who has taken it over and knows that its maker lives: what remains of it may be left to that process,
+    /// which removes it at once.
+    async fn leave(self: Box<Self>) -> Result<(), BackendError>;
 }
 
 /// A maker of boxes. Methods take `&self`; verbs are idempotent and safe to repeat after a kill -9 at any point: what

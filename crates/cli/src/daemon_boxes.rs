@@ -163,8 +163,13 @@ impl EphemeralBox for Waited {
         true
     }
 
+    /// The daemon removes what remains.
     async fn destroy(self: Box<Self>) -> Result<(), BackendError> {
-        self.inner.destroy().await
+        self.inner.leave().await
+    }
+
+    async fn leave(self: Box<Self>) -> Result<(), BackendError> {
+        self.inner.leave().await
     }
 }
 

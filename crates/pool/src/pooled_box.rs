@@ -78,6 +78,10 @@ impl EphemeralBox for PooledBox {
         }
         Ok(())
     }
+
+    async fn leave(self: Box<Self>) -> Result<(), BackendError> {
+        self.destroy().await
+    }
 }
 
 impl Drop for PooledBox {

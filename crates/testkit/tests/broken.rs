@@ -80,6 +80,10 @@ impl EphemeralBox for BrokenBox {
     async fn destroy(self: Box<Self>) -> Result<(), BackendError> {
         self.inner.destroy().await
     }
+
+    async fn leave(self: Box<Self>) -> Result<(), BackendError> {
+        self.destroy().await
+    }
 }
 
 #[async_trait]

@@ -209,6 +209,7 @@ macro_rules! __conformance_cases {
             reclaim_leaves_the_living [] "recovery leaves living boxes alone",
             twenty_at_once [] "20 boxes run at once, each alone",
             handed_over [] "another process takes a box that nobody has used, and is then its owner",
+            left_to_its_maker [] "what remains of a box that another process has left is removed by its maker",
             lost_on_the_way [] "a box that nobody takes over dies and is reclaimed",
             end_is_noticed [] "the end of a box that waits is noticed without asking it",
         }

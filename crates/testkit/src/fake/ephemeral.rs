@@ -96,6 +96,10 @@ impl EphemeralBox for FakeBox {
         self.machine.with(|contents| contents.ephemeral.remove(&id));
         end.done(())
     }
+
+    async fn leave(self: Box<Self>) -> Result<(), BackendError> {
+        self.destroy().await
+    }
 }
 
 impl FakeBox {

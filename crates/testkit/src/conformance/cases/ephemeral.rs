@@ -131,6 +131,18 @@ pub(in super::super) async fn handed_over(scene: &Scene) {
     assert!(scene.leftovers().is_empty(), "{:?}", scene.leftovers());
 }
 
+pub(in super::super) async fn left_to_its_maker(scene: &Scene) {
+    let Some(handed) = on_its_way(scene).await else { return };
+    let other = scene.another_process();
+    let taken = within("the box", other.take_over(handed)).await.expect("taken over");
+    let seconds = unique_sleep();
+    let text = format!("(sleep {seconds} >/dev/null 2>&1 &); echo alive");
+    assert_eq!(shell(&*taken.guest(), &text).await, "alive\n");
+    within("its end", taken.leave()).await.expect("left");
+    // Nobody recovers anything here.
+    eventually("nothing left", || async { !on_this_machine(&seconds) && scene.leftovers().is_empty() }).await;
+}
+
 pub(in super::super) async fn lost_on_the_way(scene: &Scene) {
     let Some(handed) = on_its_way(scene).await else { return };
     drop(handed);
