@@ -19,7 +19,8 @@ const CHUNK: usize = 64 * 1024;
 const LEAST_ROOM: usize = CHUNK / 2;
 
 /// How long a command's left-over processes may be silent before their output is left alone, once the command itself
-/// has ended: a server that was started in the background doesn't hold its caller.
+/// has ended: a server that was started in the background doesn't hold its caller. What the command itself wrote is here
+/// by then: its end is told behind it.
 const SILENCE: Duration = Duration::from_millis(500);
 
 type Waiting = Pin<Box<dyn Future<Output = Result<Outcome, BackendError>> + Send>>;
@@ -117,30 +118,59 @@ impl Pump {
             if let (Some(outcome), false) = (self.outcome, streams_open) {
                 return self.end(outcome);
             }
-            let ended = self.outcome.is_some();
-            tokio::select! {
-                bytes = self.stdout.next() => if let Some(bytes) = self.uncut(bytes)? {
-                    self.given = true;
-                    return Ok(Piece::Stdout(bytes));
-                },
-                bytes = self.stderr.next() => if let Some(bytes) = self.uncut(bytes)? {
-                    self.given = true;
-                    return Ok(Piece::Stderr(bytes));
-                },
-                outcome = ready(&mut self.waiting) => {
+            let (ended, patience_ends) = (self.outcome.is_some(), self.silent_since + SILENCE);
+            let step = tokio::select! {
+                // Output that is here is none that doesn't come: a process that got no time is late for its clock, too.
+                biased;
+                step = self.step() => step,
+                // sleep: a deadline beside what is waited for.
+                () = tokio::time::sleep_until(patience_ends), if ended => {
+                    self.stdout.stream = None;
+                    self.stderr.stream = None;
+                    continue;
+                }
+            };
+            match step {
+                Step::Stdout(bytes) => {
+                    if let Some(bytes) = self.uncut(bytes)? {
+                        self.given = true;
+                        return Ok(Piece::Stdout(bytes));
+                    }
+                }
+                Step::Stderr(bytes) => {
+                    if let Some(bytes) = self.uncut(bytes)? {
+                        self.given = true;
+                        return Ok(Piece::Stderr(bytes));
+                    }
+                }
+                Step::Ended(outcome) => {
                     self.waiting = None;
                     self.outcome = Some(outcome.map_err(ServiceError::inside)?);
                     self.silent_since = Instant::now();
                 }
-                () = ready(&mut self.feeding) => self.feeding = None,
-                // sleep: a deadline beside what is waited for.
-                () = tokio::time::sleep_until(self.silent_since + SILENCE), if ended => {
-                    self.stdout.stream = None;
-                    self.stderr.stream = None;
-                }
+                Step::Fed => self.feeding = None,
             }
         }
     }
+
+    /// Whatever comes first, in no order, so that neither output holds up the other. Dropping the future loses nothing.
+    async fn step(&mut self) -> Step {
+        tokio::select! {
+            bytes = self.stdout.next() => Step::Stdout(bytes),
+            bytes = self.stderr.next() => Step::Stderr(bytes),
+            outcome = ready(&mut self.waiting) => Step::Ended(outcome),
+            () = ready(&mut self.feeding) => Step::Fed,
+        }
+    }
+}
+
+/// What has come.
+enum Step {
+    Stdout(Result<Option<Bytes>, BackendError>),
+    Stderr(Result<Option<Bytes>, BackendError>),
+    Ended(Result<Outcome, BackendError>),
+    /// All input has been given.
+    Fed,
 }
 
 impl Pump {
@@ -233,6 +263,25 @@ mod tests {
         assert!(matches!(pump.next().await.unwrap(), Piece::End(Outcome::Exited(0))));
         assert!(since.elapsed() >= SILENCE - Duration::from_millis(50), "{:?}", since.elapsed());
         assert!(left_behind.write_all(b"to nobody").await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_gets_no_time_loses_nothing() {
+        // Which of what is ready is looked at first is a matter of chance.
+        for _ in 0..50 {
+            let (mut last_words, held) = tokio::io::duplex(64);
+            let mut pump = Pump::new(Arc::new(Ended(Outcome::Exited(0))), Box::new(held), None, None);
+            let piece = pump.next();
+            tokio::pin!(piece);
+            tokio::select! {
+                biased;
+                piece = &mut piece => panic!("{piece:?}, and nothing was written"),
+                () = std::future::ready(()) => {}
+            }
+            last_words.write_all(b"last words").await.unwrap();
+            tokio::time::advance(2 * SILENCE).await;
+            assert!(matches!(piece.await.unwrap(), Piece::Stdout(bytes) if bytes == "last words"));
+        }
     }
 
     #[tokio::test]

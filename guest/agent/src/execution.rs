@@ -1,7 +1,7 @@
 //! The life of one command, as the agent sees it.
 
 use std::os::fd::OwnedFd;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, SystemTime};
 
 use agentkernel_protocol::{
@@ -105,12 +105,16 @@ async fn finish(
 ) {
     let Running { entry, supervised, .. } = running;
     pumps.drain(entry.log.as_ref());
+    let written = pumps.written();
     entry.state.send_replace(state);
     entry.note(born);
     if let Some(log) = &entry.log {
         log.command_ended();
     }
     agent.table.end(&entry);
+    // Behind all that the command wrote, which may be more than there is room for at once: who is told of its end needn't
+    // guess how long output may still be on its way.
+    written.on_its_way().await;
     channel.send(&Event::Ended(state)).await.ok();
     // What the command left behind lives on under its supervisor, which ends with its socket.
     tokio::task::spawn_local(async move { while supervised.report().await.is_some() {} });
@@ -272,10 +276,30 @@ fn state_of(status: i32) -> State {
     State::Exited(libc::WEXITSTATUS(status) as u8)
 }
 
+/// An output that goes to the client.
+struct Sent {
+    /// Held by who moves its bytes alone, so that a command whose client reads no more is told.
+    fd: Weak<AsyncFd<OwnedFd>>,
+    moved: watch::Receiver<u64>,
+}
+
+/// How far each output must have been moved for all that was in it at one moment to be gone.
+struct Written(Vec<(watch::Receiver<u64>, u64)>);
+
+impl Written {
+    /// Waits until all of it is on its way, or nobody wants it any more.
+    async fn on_its_way(self) {
+        for (mut moved, all) in self.0 {
+            moved.wait_for(|moved| *moved >= all).await.ok();
+        }
+    }
+}
+
 /// The tasks that move a command's bytes.
 struct Pumps {
     outputs: Vec<JoinHandle<()>>,
     logged: Vec<(Rc<AsyncFd<OwnedFd>>, Stream)>,
+    sent: Vec<Sent>,
     input: Option<JoinHandle<()>>,
 }
 
@@ -287,7 +311,7 @@ impl Pumps {
         stderr: Option<OwnedFd>,
         log: Option<&Rc<Log>>,
     ) -> Self {
-        let mut pumps = Self { outputs: Vec::new(), logged: Vec::new(), input: None };
+        let mut pumps = Self { outputs: Vec::new(), logged: Vec::new(), sent: Vec::new(), input: None };
         if let Some(stdin) = stdin {
             pumps.input = Some(tokio::task::spawn_local(input(channel.clone(), stdin)));
         }
@@ -295,10 +319,15 @@ impl Pumps {
         for (fd, stream) in outputs.into_iter().flatten() {
             // Without room in the event loop its output is lost, and the client sees that by the stream's abort.
             let Ok(fd) = pump::watch(fd, Interest::READABLE) else { continue };
+            let fd = Rc::new(fd);
             match log {
-                None => pumps.outputs.push(tokio::task::spawn_local(output(channel.clone(), fd, stream))),
+                None => {
+                    let (moving, moved) = watch::channel(0);
+                    pumps.sent.push(Sent { fd: Rc::downgrade(&fd), moved });
+                    let task = output(channel.clone(), fd, stream, moving);
+                    pumps.outputs.push(tokio::task::spawn_local(task));
+                }
                 Some(log) => {
-                    let fd = Rc::new(fd);
                     pumps.logged.push((Rc::clone(&fd), stream));
                     pumps.outputs.push(tokio::task::spawn_local(log::collect(fd, Rc::clone(log), stream)));
                 }
@@ -315,6 +344,17 @@ impl Pumps {
         }
     }
 
+    /// What goes to the client and has been written until now.
+    fn written(&self) -> Written {
+        let of = |sent: &Sent| {
+            let fd = sent.fd.upgrade()?;
+            let waiting = rustix::io::ioctl_fionread(fd.get_ref()).unwrap_or(0);
+            let all = *sent.moved.borrow() + waiting;
+            Some((sent.moved.clone(), all))
+        };
+        Written(self.sent.iter().filter_map(of).collect())
+    }
+
     async fn wait(mut self) {
         self.logged.clear();
         for output in self.outputs {
@@ -327,9 +367,9 @@ impl Pumps {
     }
 }
 
-async fn output(channel: Channel, fd: AsyncFd<OwnedFd>, stream: Stream) {
+async fn output(channel: Channel, fd: Rc<AsyncFd<OwnedFd>>, stream: Stream, moved: watch::Sender<u64>) {
     let writer = channel.writer(stream);
-    if let Ok(writer) = pump::output(fd, writer).await {
+    if let Ok(writer) = pump::output(&fd, writer, &moved).await {
         writer.finish();
     }
 }

@@ -8,6 +8,7 @@ use agentkernel_protocol::{MAX_PAYLOAD, StreamReader, StreamWriter};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncReadExt, Interest};
+use tokio::sync::watch;
 
 use crate::flow::Flow;
 use crate::raw;
@@ -66,8 +67,13 @@ fn take_now(fd: &OwnedFd, out: &mut Vec<u8>, limit: usize) -> io::Result<Taken> 
     Ok(Taken { bytes, drained: false })
 }
 
-/// Everything that comes from `fd` goes to `writer`, until either ends. Ends the stream properly where `fd` ended.
-pub(crate) async fn output(fd: AsyncFd<OwnedFd>, mut writer: StreamWriter) -> io::Result<StreamWriter> {
+/// Everything that comes from `fd` goes to `writer`, until either ends; `moved` counts it. The writer comes back where it
+/// was `fd` that ended.
+pub(crate) async fn output(
+    fd: &AsyncFd<OwnedFd>,
+    mut writer: StreamWriter,
+    moved: &watch::Sender<u64>,
+) -> io::Result<StreamWriter> {
     let mut flow = Flow::new();
     loop {
         flow.gather().await;
@@ -82,6 +88,7 @@ pub(crate) async fn output(fd: AsyncFd<OwnedFd>, mut writer: StreamWriter) -> io
         match read {
             Ok(Ok(Taken { bytes: 0, .. })) => return Ok(writer),
             Ok(Ok(Taken { bytes, drained })) => {
+                moved.send_modify(|moved| *moved += bytes as u64);
                 flow.took(bytes, drained, fd.get_ref());
                 if drained {
                     ready.clear_ready();

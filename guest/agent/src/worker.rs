@@ -13,6 +13,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
 use crate::agent::Agent;
 use crate::failure::{failure, system};
@@ -137,7 +138,11 @@ fn drop_rights(keep: u64) -> Result<(), Errno> {
 
 async fn serve(channel: &Channel, worker: Worker) {
     let Worker { input, complete, output, answers, .. } = worker;
-    let output = tokio::task::spawn_local(pump::output(output, channel.writer(Stream::Output)));
+    let writer = channel.writer(Stream::Output);
+    let output = tokio::task::spawn_local(async move {
+        let (moved, _) = watch::channel(0);
+        pump::output(&output, writer, &moved).await
+    });
     let input_channel = channel.clone();
     let input = tokio::task::spawn_local(async move {
         let mut reader = input_channel.reader(Stream::Input);

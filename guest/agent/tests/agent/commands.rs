@@ -129,6 +129,32 @@ async fn closed_output_is_a_broken_pipe_inside() {
 }
 
 #[tokio::test]
+async fn the_end_is_told_behind_all_that_was_written() {
+    const BYTES: usize = 1_000_000;
+    let Some(test) = TestBox::start().await else { return };
+    // More than may be on its way to somebody who doesn't read, and less than that and a pipe: it ends all the same.
+    let mut execution = test.guest.exec(&shell(&format!("head -c {BYTES} /dev/zero; exit 3"))).await.unwrap();
+    let early = tokio::time::timeout(Duration::from_secs(1), execution.control.wait()).await;
+    assert!(early.is_err(), "{early:?}, and nobody knows how much is still to come");
+    let mut out = Vec::new();
+    execution.stdout.read_to_end(&mut out).await.unwrap();
+    assert_eq!(out.len(), BYTES);
+    assert_eq!(execution.control.wait().await.unwrap(), Outcome::Exited(3));
+
+    // What is left behind may write for ever: the end doesn't wait for that.
+    let mut execution = test.guest.exec(&shell("yes & exit 5")).await.unwrap();
+    let mut stdout = std::mem::replace(&mut execution.stdout, Box::new(tokio::io::empty()));
+    let reading = async {
+        let mut buffer = vec![0; 1 << 16];
+        while stdout.read(&mut buffer).await.unwrap() > 0 {}
+    };
+    tokio::select! {
+        () = reading => panic!("the one left behind has ended"),
+        outcome = execution.control.wait() => assert_eq!(outcome.unwrap(), Outcome::Exited(5)),
+    }
+}
+
+#[tokio::test]
 async fn a_terminal_is_one() {
     let Some(test) = TestBox::start().await else { return };
     let mut script = shell(
