@@ -1,6 +1,7 @@
 //! The engine itself: found, asked what it is, and kept for as long as this process.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use agentkernel_model::{Feature, ImageId};
@@ -37,8 +38,8 @@ const FACTS_FILE: &str = "engine.json";
 pub(crate) struct Connected {
     pub(crate) docker: Docker,
     pub(crate) facts: Facts,
-    /// What the next process may be spared to ask.
-    learnt: Option<Listener>,
+    /// What the next process may be spared to ask, until it is kept.
+    learnt: Mutex<Option<Listener>>,
     /// Where it listens.
     pub(crate) address: Address,
     /// The OCI runtime of boxes there; the engine's own default where it is `None`.
@@ -79,9 +80,11 @@ impl Connected {
         self.address == note.address && self.runtime == note.runtime
     }
 
-    /// Keeps what was learnt below `folder`, which exists, for the next process.
+    /// Keeps what was learnt below `folder`, which exists, for the next process. Once: written again it would look fresh
+    /// for ever, and two tasks that start boxes at the same time would write the same file.
     pub(crate) fn remember(&self, folder: &Path) -> std::io::Result<()> {
-        let Some(listener) = self.learnt.clone() else { return Ok(()) };
+        let learnt = self.learnt.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(listener) = learnt else { return Ok(()) };
         let bytes = serde_json::to_vec(&Known { listener, facts: self.facts.clone() })?;
         let fresh = folder.join(format!("{FACTS_FILE}.{}", std::process::id()));
         std::fs::write(&fresh, bytes)?;
@@ -201,7 +204,7 @@ async fn try_candidate(
     let address = candidate.address.clone();
     if let Some(facts) = listener.as_ref().and_then(|listener| recall(folder, listener)) {
         let facts = Facts { caller, ..facts };
-        return Ok(Connected { docker, facts, learnt: None, address, runtime: None });
+        return Ok(Connected { docker, facts, learnt: Mutex::new(None), address, runtime: None });
     }
     let questions = async { tokio::try_join!(docker.version(), docker.info()) };
     let patience = match &address {
@@ -220,7 +223,7 @@ async fn try_candidate(
         };
     }
     check(&facts, &version, &place(candidate)).map_err(Some)?;
-    Ok(Connected { docker, facts, learnt: listener, address, runtime: None })
+    Ok(Connected { docker, facts, learnt: Mutex::new(listener), address, runtime: None })
 }
 
 fn silent(kind: EngineKind, candidate: &Candidate, why: &str) -> Option<NotReady> {
@@ -398,6 +401,29 @@ mod tests {
             r#"{{"Components":[{{"Name":"{component}","Version":"1"}}],"Version":"1","ApiVersion":"{api}","Os":"linux"}}"#
         );
         serde_json::from_str(&text).unwrap()
+    }
+
+    #[test]
+    fn boxes_that_start_at_the_same_time_keep_what_was_learnt_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let listener = serde_json::from_str(
+            r#"{"path":"/x","inode":1,"changed":1,"pid":1,"started":1,"greeting":{"server":"Docker/1","api":"1.41"}}"#,
+        );
+        let engine = Connected {
+            docker: Docker::connect_with_http("localhost:1", 1, bollard::API_DEFAULT_VERSION).unwrap(),
+            facts: Facts::for_tests(EngineKind::Docker),
+            learnt: Mutex::new(listener.unwrap()),
+            address: Address::Unix("/nowhere".into()),
+            runtime: None,
+        };
+        std::thread::scope(|scope| {
+            let all: Vec<_> = (0..16).map(|_| scope.spawn(|| engine.remember(folder.path()))).collect();
+            all.into_iter().for_each(|one| one.join().unwrap().unwrap());
+        });
+        assert!(folder.path().join(FACTS_FILE).exists());
+        std::fs::remove_file(folder.path().join(FACTS_FILE)).unwrap();
+        engine.remember(folder.path()).unwrap();
+        assert!(!folder.path().join(FACTS_FILE).exists(), "old facts don't become fresh ones");
     }
 
     #[test]
