@@ -51,8 +51,10 @@ pub enum ErrorCode {
     Forbidden,
     /// 403: a browser's request from a foreign origin, or with a foreign `Host`.
     ForeignOrigin,
-    /// 404: no such sandbox, file, execution, image or route.
+    /// 404: no such sandbox, file, execution or route.
     NotFound,
+    /// 404: the image isn't here and may not be fetched, or nobody has it by that name.
+    ImageNotFound,
     /// 405: the route knows other methods.
     MethodNotAllowed,
     /// 406: no format that the client takes.
@@ -79,7 +81,7 @@ pub enum ErrorCode {
     BoxFailed,
     /// 503: too much at once; `Retry-After` says when to come again.
     Busy,
-    /// 503: the backend isn't ready on this machine, or the image can't be had.
+    /// 503: the backend isn't ready on this machine, or the image's registry can't be reached.
     Unavailable,
     /// 503: the server is going down.
     ShuttingDown,
@@ -87,13 +89,14 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All of them, for the documentation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidJson,
         Self::Invalid,
         Self::Unauthorized,
         Self::Forbidden,
         Self::ForeignOrigin,
         Self::NotFound,
+        Self::ImageNotFound,
         Self::MethodNotAllowed,
         Self::NotAcceptable,
         Self::RequestTimeout,
@@ -117,7 +120,7 @@ impl ErrorCode {
             Self::InvalidJson | Self::Invalid => 400,
             Self::Unauthorized => 401,
             Self::Forbidden | Self::ForeignOrigin => 403,
-            Self::NotFound => 404,
+            Self::NotFound | Self::ImageNotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::NotAcceptable => 406,
             Self::RequestTimeout => 408,

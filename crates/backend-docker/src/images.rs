@@ -84,11 +84,11 @@ impl EngineImages {
                 self.parts.kind.name()
             ),
         };
-        BackendError::Unavailable {
-            backend: self.parts.name.to_string(),
-            why: format!("image {reference} can't be pulled: {said}"),
-            fix,
+        let why = format!("image {reference} can't be pulled: {said}");
+        if missing && !denied {
+            return BackendError::NoImage { why, fix };
         }
+        BackendError::Unavailable { backend: self.parts.name.to_string(), why, fix }
     }
 }
 
@@ -110,8 +110,7 @@ impl Images for EngineImages {
             return Ok(ready);
         }
         if policy == PullPolicy::Never {
-            return Err(BackendError::Unavailable {
-                backend: self.parts.name.to_string(),
+            return Err(BackendError::NoImage {
                 why: format!("image {image} is not in {} and may not be pulled", self.parts.kind.title()),
                 fix: format!(
                     "allow it with --pull missing, or load it with `{} load`",

@@ -109,17 +109,19 @@ fn failed(image: &ImageRef, error: ImageError) -> BackendError {
             BackendError::Invalid { what: error.to_string() }
         }
         ImageError::NotFound { reference, registry, .. } => {
-            BackendError::NotFound { what: format!("image {reference} in registry {registry}") }
+            let why = format!("registry {registry} has no image {reference}");
+            BackendError::NoImage { why, fix: "check the name and tag".to_owned() }
         }
         ImageError::Unreachable { reference, registry, why } => unavailable(
             format!("image {reference} is not here and registry {registry} can't be reached: {why}"),
             "use an image of `agentkernel image list`, import one with `agentkernel image import FILE`, or run on \
              `--image host`",
         ),
-        ImageError::Missing { image } => unavailable(
-            format!("image {image} is not here"),
-            "fetch it with `agentkernel image pull`, or let it be fetched with `--pull missing`",
-        ),
+        ImageError::Missing { image } => BackendError::NoImage {
+            why: format!("image {image} is not here"),
+            fix: "fetch it with `agentkernel image pull`, or let it be fetched with `--pull missing`"
+                .to_owned(),
+        },
         other => BackendError::runtime(format!("get image {image}"), other),
     }
 }

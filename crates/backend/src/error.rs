@@ -45,6 +45,14 @@ pub enum BackendError {
         /// What the user can do.
         fix: String,
     },
+    /// An image that isn't here and may not be fetched, or that nobody has by that name.
+    #[error("{why}; {fix}")]
+    NoImage {
+        /// Which, and who hasn't got it.
+        why: String,
+        /// What would work instead.
+        fix: String,
+    },
     /// The request itself is wrong (a file where a folder is needed, a path that leaves the box, a value too large).
     #[error("{what}")]
     Invalid {

@@ -22,8 +22,9 @@ pub trait Images: Send + Sync {
     /// The image that `image` names here; `None` where it isn't here. Touches no network.
     async fn find(&self, image: &ImageRef) -> Result<Option<ReadyImage>, BackendError>;
 
-    /// Makes sure that `image` is here, fetching it where `policy` says so. A registry that can't be reached, and an image
-    /// that isn't here and may not be fetched, are [`BackendError::Unavailable`] with what would work instead.
+    /// Makes sure that `image` is here, fetching it where `policy` says so. A registry that can't be reached is
+    /// [`BackendError::Unavailable`]; an image that isn't here and may not be fetched, or that the registry hasn't got, is
+    /// [`BackendError::NoImage`]. Each says what would work instead.
     async fn prepare(
         &self,
         image: &ImageRef,

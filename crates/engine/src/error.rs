@@ -41,6 +41,8 @@ pub enum EngineError {
     /// An image that isn't here and can't be had.
     #[error("{why}{because}; {fix}")]
     NoImage {
+        /// Whether it is known not to be there; else nobody who could know answers.
+        absent: bool,
         /// What is missing and why.
         why: String,
         /// Why it is that image, where the user didn't name it.
@@ -221,10 +223,10 @@ impl EngineError {
             | Self::Variable { .. }
             | Self::Argument { .. }
             | Self::File { .. } => ErrorKind::Invalid,
-            Self::NoBackendReady { .. } | Self::NoBuilder { .. } | Self::NoImage { .. } => {
+            Self::NoBackendReady { .. } | Self::NoBuilder { .. } | Self::NoImage { absent: false, .. } => {
                 ErrorKind::Unavailable
             }
-            Self::ImageGone { .. } => ErrorKind::NotFound,
+            Self::NoImage { absent: true, .. } | Self::ImageGone { .. } => ErrorKind::NotFound,
             Self::ImagesUnknown { source, .. } => store_kind(source),
             Self::OtherBackend { .. }
             | Self::StillRunning { .. }
@@ -251,7 +253,7 @@ fn store_kind(error: &StoreError) -> ErrorKind {
 
 pub(crate) fn backend_kind(error: &BackendError) -> ErrorKind {
     match error {
-        BackendError::NotFound { .. } => ErrorKind::NotFound,
+        BackendError::NotFound { .. } | BackendError::NoImage { .. } => ErrorKind::NotFound,
         BackendError::AlreadyExists { .. } => ErrorKind::AlreadyExists,
         BackendError::WrongPhase { .. } => ErrorKind::Conflict,
         BackendError::Unsupported { .. } => ErrorKind::Unsupported,

@@ -72,7 +72,7 @@ fn protocol_error(error: ServiceError) -> ErrorData {
         ErrorCode::Invalid | ErrorCode::InvalidJson | ErrorCode::TooLarge => {
             ErrorData::invalid_params(text, data)
         }
-        ErrorCode::NotFound => ErrorData::resource_not_found(text, data),
+        ErrorCode::NotFound | ErrorCode::ImageNotFound => ErrorData::resource_not_found(text, data),
         _ => ErrorData::internal_error(text, data),
     }
 }

@@ -51,6 +51,16 @@ impl ServiceError {
     }
 }
 
+/// An image is what isn't there.
+fn image_missing(error: &EngineError) -> bool {
+    matches!(
+        error,
+        EngineError::NoImage { .. }
+            | EngineError::ImageGone { .. }
+            | EngineError::Backend(BackendError::NoImage { .. })
+    )
+}
+
 /// The box itself went wrong, not a step of ours.
 fn box_failed(error: &EngineError) -> bool {
     matches!(error, EngineError::Backend(BackendError::BoxEnded { .. } | BackendError::HostileGuest { .. }))
@@ -60,6 +70,7 @@ impl From<EngineError> for ServiceError {
     fn from(error: EngineError) -> Self {
         let code = match error.kind() {
             ErrorKind::Invalid => ErrorCode::Invalid,
+            ErrorKind::NotFound if image_missing(&error) => ErrorCode::ImageNotFound,
             ErrorKind::NotFound => ErrorCode::NotFound,
             ErrorKind::AlreadyExists => ErrorCode::AlreadyExists,
             ErrorKind::Conflict => ErrorCode::Conflict,
@@ -90,6 +101,18 @@ impl From<ConfigError> for ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_image_that_nobody_has_is_no_outage() {
+        let no_image = |absent| {
+            let (why, because, fix) =
+                ("image x is not here".to_owned(), String::new(), "fetch it".to_owned());
+            ServiceError::from(EngineError::NoImage { absent, why, because, fix }).code
+        };
+        assert_eq!((no_image(true), no_image(false)), (ErrorCode::ImageNotFound, ErrorCode::Unavailable));
+        let missing = BackendError::NoImage { why: "x".to_owned(), fix: "y".to_owned() };
+        assert_eq!(ServiceError::from(missing).code, ErrorCode::ImageNotFound);
+    }
 
     #[test]
     fn a_box_that_ends_is_no_failure_of_ours() {

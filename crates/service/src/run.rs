@@ -218,6 +218,10 @@ impl Inner {
 fn is_stale(error: &ServiceError) -> bool {
     matches!(
         error.code,
-        ErrorCode::NotFound | ErrorCode::Unavailable | ErrorCode::Unsupported | ErrorCode::Failed
+        ErrorCode::NotFound
+            | ErrorCode::ImageNotFound
+            | ErrorCode::Unavailable
+            | ErrorCode::Unsupported
+            | ErrorCode::Failed
     )
 }

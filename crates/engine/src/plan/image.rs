@@ -109,12 +109,14 @@ pub(super) async fn prepare(
     };
     let pull = request.settings.outside.images.pull;
     let named = request.settings.image.is_some();
-    let ready = images.prepare(&image, pull, request.progress).await.map_err(|error| match error {
-        BackendError::Unavailable { why, fix, .. } => {
-            let because = if named { String::new() } else { format!(" (it was chosen {because})") };
-            EngineError::NoImage { why, because, fix }
-        }
-        other => other.into(),
+    let ready = images.prepare(&image, pull, request.progress).await.map_err(|error| {
+        let (absent, why, fix) = match error {
+            BackendError::NoImage { why, fix } => (true, why, fix),
+            BackendError::Unavailable { why, fix, .. } => (false, why, fix),
+            other => return other.into(),
+        };
+        let because = if named { String::new() } else { format!(" (it was chosen {because})") };
+        EngineError::NoImage { absent, why, because, fix }
     })?;
     Ok((ImageChoice { name, id: Some(ready.id.clone()), because }, Some(ready)))
 }

@@ -168,7 +168,7 @@ async fn policies_decide_about_the_network() {
     settings.outside.images.pull = PullPolicy::Never;
     let fake = both();
     let error = tried(&caller, &settings, &fake, "sh").await.unwrap_err();
-    assert_eq!((error.kind(), fake.fetched().len()), (ErrorKind::Unavailable, 0));
+    assert_eq!((error.kind(), fake.fetched().len()), (ErrorKind::NotFound, 0));
     settings.outside.images.pull = PullPolicy::Missing;
     for _ in 0..2 {
         planned(&caller, &settings, &fake, "sh").await;

@@ -111,8 +111,7 @@ impl Images for FakeBackend {
     ) -> Result<ReadyImage, BackendError> {
         tokio::task::yield_now().await;
         let name = image.as_str();
-        let unavailable = |why: &str, fix: &str| BackendError::Unavailable {
-            backend: self.name.to_string(),
+        let missing = |why: &str, fix: &str| BackendError::NoImage {
             why: format!("image {name} {why}"),
             fix: fix.to_owned(),
         };
@@ -120,7 +119,7 @@ impl Images for FakeBackend {
         let ready = match (here, policy) {
             (Some(ready), PullPolicy::Missing | PullPolicy::Never) => ready,
             (None, PullPolicy::Never) => {
-                return Err(unavailable("isn't here and may not be fetched", "leave out --pull=never"));
+                return Err(missing("isn't here and may not be fetched", "leave out --pull=never"));
             }
             (_, PullPolicy::Missing | PullPolicy::Always) => {
                 progress.report(PullEvent::Resolving { reference: name.to_owned() });
@@ -131,7 +130,7 @@ impl Images for FakeBackend {
                         contents.images.here.insert(name.to_owned(), ready.clone());
                         Some(ready)
                     })
-                    .ok_or_else(|| unavailable("isn't in the registry", "name another"))?
+                    .ok_or_else(|| missing("isn't in the registry", "name another"))?
             }
         };
         self.machine.with(|contents| contents.images.prepared.insert(ready.id.clone()));

@@ -56,7 +56,10 @@ pub(in super::super) async fn unknown_ids(scene: &Scene) {
     spec.image_id = Some(id);
     match scene.backend().launch(&spec).await.map(drop) {
         Err(
-            BackendError::NotFound { .. } | BackendError::Unavailable { .. } | BackendError::Invalid { .. },
+            BackendError::NotFound { .. }
+            | BackendError::NoImage { .. }
+            | BackendError::Unavailable { .. }
+            | BackendError::Invalid { .. },
         ) => {}
         other => panic!("{other:?}"),
     }
