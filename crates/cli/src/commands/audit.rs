@@ -88,7 +88,7 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
     if arguments.json {
         print_json(&entries)?;
     } else if entries.is_empty() {
-        warn_line("No entries. Only servers and the daemon write them.");
+        warn_line("No entries. Servers, the daemon, and `agentkernel key` write them.");
     } else {
         print_text(&table(&entries).render(Style::of(&application.environment)))?;
     }

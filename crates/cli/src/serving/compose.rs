@@ -117,7 +117,8 @@ fn service_settings(
     })
 }
 
-fn open_audit(settings: &Settings, sync_every: Option<Duration>) -> Result<AuditLog, CliError> {
+/// The audit log as the settings want it. `sync_every`: see [`AuditSettings`].
+pub(crate) fn open_audit(settings: &Settings, sync_every: Option<Duration>) -> Result<AuditLog, CliError> {
     let ApiSettings { audit, .. } = &settings.api;
     if audit.disabled {
         return Ok(AuditLog::disabled());

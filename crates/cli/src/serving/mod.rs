@@ -7,7 +7,7 @@ mod lock;
 mod log_file;
 mod notify;
 
-pub(crate) use compose::{Composed, compose};
+pub(crate) use compose::{Composed, compose, open_audit};
 pub(crate) use doors::{audit_folder, exposure, given_sockets, log_path, open_tcp, open_unix, socket_path};
 pub(crate) use end::serve_until_told;
 pub(crate) use lock::{DaemonLock, Holder};

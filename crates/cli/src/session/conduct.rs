@@ -16,8 +16,8 @@ use crate::stdio::StandardInput;
 const CHUNK: usize = 64 * 1024;
 
 /// How long a command's left-over processes may be silent before their output is left alone, once the command itself
-/// has ended: a server that was started in the background doesn't hold its caller. What the command itself wrote comes
-/// without such a gap.
+/// has ended: a server that was started in the background doesn't hold its caller. What the command itself wrote is here
+/// by then: its end is told behind it.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// Why a session ended other than by its command's end.

@@ -4,6 +4,7 @@ use agentkernel_server::{KeyFile, NewKey};
 use agentkernel_service::{Quota, Scope};
 use serde::Serialize;
 
+use super::record::KeyLog;
 use crate::application::Application;
 use crate::output::{CliError, print_json, print_text, warn_line};
 
@@ -69,7 +70,17 @@ pub(super) fn run(arguments: Args, application: &Application) -> Result<u8, CliE
         scope: arguments.scope.into(),
         quota: Quota { concurrent: arguments.concurrent, per_minute: arguments.per_minute },
     };
-    let key = KeyFile::of(&application.state_dir()?).create(&new)?;
+    let log = KeyLog::open(application)?;
+    let keys = KeyFile::of(&application.state_dir()?);
+    let made = keys.create(&new);
+    if let Err(error) = log.note("key_created", &new.name, Some(new.scope.as_str()), &made) {
+        // Nobody has seen it: no key is in force that the log doesn't know of.
+        if made.is_ok() {
+            keys.remove(&new.name)?;
+        }
+        return Err(error);
+    }
+    let key = made?;
     if arguments.json {
         print_json(&Made { name: &new.name, scope: new.scope.as_str(), key: &key })?;
     } else {

@@ -3,6 +3,7 @@
 mod create;
 mod group;
 mod list;
+mod record;
 mod remove;
 
 pub(crate) use group::{Args, run};

@@ -2,6 +2,7 @@
 
 use agentkernel_server::KeyFile;
 
+use super::record::KeyLog;
 use crate::application::Application;
 use crate::output::{CliError, print_text};
 
@@ -20,9 +21,14 @@ pub(crate) struct Args {
 
 /// Runs it.
 pub(super) fn run(arguments: &Args, application: &Application) -> Result<u8, CliError> {
+    let log = KeyLog::open(application)?;
     let keys = KeyFile::of(&application.state_dir()?);
     for name in &arguments.names {
-        keys.remove(name)?;
+        let removed = keys.remove(name);
+        // Whatever becomes of the log, a key that was taken back is.
+        let noted = log.note("key_removed", name, None, &removed);
+        removed?;
+        noted?;
         print_text(&format!("{name}\n"))?;
     }
     Ok(0)
