@@ -77,7 +77,7 @@ impl EventStream {
     /// future loses nothing.
     pub async fn next(&mut self) -> Arc<Event> {
         loop {
-            if let Some(event) = self.take() {
+            if let Some(event) = self.next_kept() {
                 return event;
             }
             // The log is held here, so that its sender lives.
@@ -85,7 +85,8 @@ impl EventStream {
         }
     }
 
-    fn take(&mut self) -> Option<Arc<Event>> {
+    /// The next event of those that have happened; `None` where that were all.
+    pub fn next_kept(&mut self) -> Option<Arc<Event>> {
         if std::mem::take(&mut self.missed) {
             return Some(Arc::new(missed(self.next.saturating_sub(1))));
         }

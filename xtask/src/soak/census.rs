@@ -79,10 +79,16 @@ impl Machine {
     /// `state`: the server's state folder, beside which the program is.
     pub(super) fn count(state: &Path, docker: Option<&Docker>) -> Self {
         let mut objects = BTreeSet::new();
-        objects.extend(processes(state.parent().unwrap_or(state)));
+        let folder = state.parent().unwrap_or(state);
+        objects.extend(processes(folder));
         objects.extend(mounts());
-        cgroups(Path::new("/sys/fs/cgroup"), 0, &mut objects);
-        objects.extend(interfaces());
+        let (mut groups, mut of_others) = (Vec::new(), BTreeSet::new());
+        cgroups(Path::new("/sys/fs/cgroup"), 0, &mut groups);
+        of_others
+            .extend(groups.iter().filter(|group| is_of_others(group, folder)).filter_map(|path| id(path)));
+        groups.retain(|group| id(group).is_none_or(|id| !of_others.contains(&id)));
+        objects.extend(groups.iter().map(|path| format!("cgroup {}", path.display())));
+        objects.extend(interfaces(&of_others));
         for kind in ["leases", "sandboxes", "stage"] {
             let files = entries(&state.join(kind)).into_iter().filter(|path| !path.ends_with(STORE_LOCK));
             objects.extend(files.map(|path| format!("file {}", path.display())));
@@ -141,21 +147,56 @@ fn mounts() -> Vec<String> {
 }
 
 /// Control groups right below one named after us.
-fn cgroups(folder: &Path, depth: usize, objects: &mut BTreeSet<String>) {
+fn cgroups(folder: &Path, depth: usize, groups: &mut Vec<PathBuf>) {
     for path in entries(folder).into_iter().filter(|path| path.is_dir()) {
         let ours = path.parent().and_then(Path::file_name).is_some_and(|name| name == "agentkernel");
         if ours {
-            objects.insert(format!("cgroup {}", path.display()));
+            groups.push(path);
         } else if depth < 6 {
-            cgroups(&path, depth + 1, objects);
+            cgroups(&path, depth + 1, groups);
         }
     }
 }
 
-fn interfaces() -> Vec<String> {
+/// The box that a control group is of.
+fn id(group: &Path) -> Option<String> {
+    group.file_name().and_then(|name| name.to_str()).map(str::to_owned)
+}
+
+/// Whether a living agentkernel that is not below `folder` holds the box of a control group: this machine may have a daemon
+/// of its own. A box that nobody holds is ours.
+fn is_of_others(group: &Path, folder: &Path) -> bool {
+    let processes = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    let Some(mut process) = processes.lines().next().and_then(|line| line.parse::<u32>().ok()) else {
+        return false;
+    };
+    while let Some(parent) = parent_of(process).filter(|parent| *parent > 1) {
+        let program = std::fs::read_link(format!("/proc/{parent}/exe")).unwrap_or_default();
+        let agentkernel =
+            program.file_name().is_some_and(|name| name.to_string_lossy().starts_with("agentkernel"));
+        if agentkernel && !program.starts_with(folder) {
+            return true;
+        }
+        process = parent;
+    }
+    false
+}
+
+fn parent_of(process: u32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).and_then(|number| number.trim().parse().ok())
+}
+
+/// Names are `ak-` and the beginning of the box's id.
+fn interfaces(of_others: &BTreeSet<String>) -> Vec<String> {
     let names = entries(Path::new("/sys/class/net"));
     let names = names.iter().filter_map(|path| path.file_name()?.to_str());
-    names.filter(|name| name.starts_with("ak")).map(|name| format!("network interface {name}")).collect()
+    let is_of_others = |name: &str| {
+        let id = name.trim_start_matches("ak-");
+        of_others.iter().any(|other| other.starts_with(id))
+    };
+    let ours = names.filter(|name| name.starts_with("ak") && !is_of_others(name));
+    ours.map(|name| format!("network interface {name}")).collect()
 }
 
 #[cfg(test)]
@@ -183,6 +224,12 @@ mod tests {
         assert!(ServerState { open_files: 24, resident_kib: 25_000 + (16 << 10) }.is_within(&before));
         assert!(!ServerState { open_files: 25, ..before }.is_within(&before));
         assert!(!ServerState { resident_kib: 50_000, ..before }.is_within(&before));
+    }
+
+    #[test]
+    fn a_parent_is_found() {
+        assert_eq!(parent_of(std::process::id()), Some(std::os::unix::process::parent_id()));
+        assert_eq!(parent_of(1), Some(0));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use super::prepare::{CargoTool, FOR_TESTS, install_packages};
 use super::suite::Suite;
 use super::tally::{Case, Tally, Verdict};
 use super::tools::Tools;
+use crate::bench::Program;
 use crate::workspace::Workspace;
-use crate::{command, conformance, console_blocks, generated, layers, tidy};
+use crate::{command, conformance, console_blocks, generated, layers, soak, tidy};
 
 const GATES: &str = "gates";
 
@@ -144,8 +145,15 @@ impl Run<'_> {
             fuzz(workspace, &["clippy", "--all-targets", "--locked", "--quiet"], &["--", "-D", "warnings"])
         })?;
         self.command_gate("fuzz smoke", |workspace| fuzz(workspace, &["test", "--locked", "--quiet"], &[]))?;
+        self.gate("soak", short_soak)?;
         self.gate("console blocks of the documents", |workspace| Ok(verdict(console_blocks::run(workspace)?)))
     }
+}
+
+/// The server under load for a moment, and nothing left behind.
+fn short_soak(workspace: &Workspace) -> Result<Verdict> {
+    let program = Program::install(&workspace.binaries("debug").join("agentkernel"))?;
+    Ok(verdict(soak::on_program(&program, &soak::Settings::short())?))
 }
 
 /// Cargo on the fuzz targets, which are no member of the workspace.

@@ -35,9 +35,18 @@ impl Server {
 
     /// With more arguments.
     pub(crate) fn with(place: &Place, more: &[&str]) -> Self {
+        Self::serve(place, "0", more)
+    }
+
+    /// Where another was.
+    pub(crate) fn in_place_of(other: &Self, place: &Place) -> Self {
+        Self::serve(place, &other.address().port().to_string(), &[])
+    }
+
+    fn serve(place: &Place, port: &str, more: &[&str]) -> Self {
         let config = place.path(CONFIG);
         let named = if config.exists() { &["--config", CONFIG][..] } else { &[] };
-        Self::of(place, place.command(&[&["serve", "--port", "0"], named, more].concat()))
+        Self::of(place, place.command(&[&["serve", "--port", port], named, more].concat()))
     }
 
     /// Of a command that tells its address.

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use tracing::Instrument as _;
 
 use super::credentials::{Presented, presented, was_forwarded};
 use super::denials::{Denials, Denied};
@@ -170,7 +171,12 @@ async fn pass(
         if let Some(caller) = caller {
             request.extensions_mut().insert(caller);
         }
-        next.run(request).await
+        let route = matched(&request).unwrap_or("none");
+        let status = tracing::field::Empty;
+        let span = tracing::info_span!("request", method = %request.method(), route, status);
+        let response = next.run(request).instrument(span.clone()).await;
+        span.record("status", response.status().as_u16());
+        response
     };
     guard.denials.answered();
     if let Some(page) = page {

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 
 use super::executions::last_event_id;
 use crate::answer::Answer;
+use crate::extract::Parameters;
 use crate::stream::of_events;
 
 /// Follow what happens
@@ -16,14 +17,19 @@ use crate::stream::of_events;
 /// down, after `shutting_down`.
 #[utoipa::path(
     get, path = "/events", tag = "server",
-    params(("Last-Event-ID" = Option<u64>, Header, description = "The number of the last event that was seen.")),
-    responses((status = 200, description = "Events, for ever.", body = super::ServerSentEvent, content_type = "text/event-stream"))
+    params(
+        ("follow" = Option<bool>, Query, description = "`false`: only what has happened, and then the end; `true` by default."),
+        ("Last-Event-ID" = Option<u64>, Header, description = "The number of the last event that was seen.")
+    ),
+    responses((status = 200, description = "Events.", body = super::ServerSentEvent, content_type = "text/event-stream"))
 )]
 pub(crate) async fn events(
     State(service): State<Service>,
     Extension(caller): Extension<Caller>,
+    parameters: Parameters,
     headers: HeaderMap,
 ) -> Answer {
     let after = last_event_id(&headers)?;
-    Ok(of_events(service.subscribe(&caller, after).await?))
+    let follow = parameters.value("follow")?.unwrap_or(true);
+    Ok(of_events(service.subscribe(&caller, after).await?, follow))
 }

@@ -157,6 +157,13 @@ async fn events_of_the_server_are_followed_and_resumed() {
     let bench = Bench::new();
     bench.sandbox("one").await;
     bench.delete("/sandboxes/one").await;
+    let request =
+        Request::get("/events?follow=false").header("Last-Event-ID", "1").body(Body::empty()).unwrap();
+    let so_far = bench.send(request).await;
+    let so_far: Vec<String> = events(so_far.text()).into_iter().map(|event| event.1).collect();
+    assert_eq!(so_far, ["sandbox_started", "sandbox_removed"]);
+    assert!(events(bench.get("/events?follow=false").await.text()).is_empty(), "from now on, and no longer");
+    bench.get("/events?follow=perhaps").await.assert_refused(400, "invalid");
     bench.service.begin_shutdown();
     let request = Request::get("/events").header("Last-Event-ID", "0").body(Body::empty()).unwrap();
     // The stream ends with the server.

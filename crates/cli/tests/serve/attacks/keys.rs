@@ -117,6 +117,21 @@ fn a_withdrawn_key_opens_no_more() {
     crate::process::wait_until("the new key to be known", || server.get("/sandboxes").status() == 200);
     place.ok(&["key", "remove", "guest"]);
     crate::process::wait_until("the key to be forgotten", || server.get("/sandboxes").status() == 401);
+    assert_ne!(code(&place.output(&["key", "remove", "guest"])), 0);
+    assert_ne!(code(&place.output(&["key", "create", "mine", "--scope", "read"])), 0);
+    let entries: Vec<serde_json::Value> =
+        serde_json::from_str(&place.ok(&["audit", "--last", "1000", "--json"])).unwrap();
+    let of_keys = entries.iter().filter(|entry| entry["type"].as_str().unwrap().starts_with("key_"));
+    let told: Vec<_> =
+        of_keys.map(|entry| ["type", "key", "outcome"].map(|name| entry[name].as_str().unwrap())).collect();
+    let expected = [
+        ["key_created", "mine", "allowed"],
+        ["key_created", "guest", "allowed"],
+        ["key_removed", "guest", "allowed"],
+        ["key_removed", "guest", "failed"],
+        ["key_created", "mine", "failed"],
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]
