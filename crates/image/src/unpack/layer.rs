@@ -1,6 +1,6 @@
 //! One layer: entry by entry, in the order of the stream, the last of one name wins.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::Bound;
 use std::os::fd::{AsFd, OwnedFd};
@@ -69,7 +69,7 @@ struct Layer {
     /// Folders get their attributes last: filling them changes their time, and their mode may forbid it.
     folders: BTreeMap<EntryPath, Attributes>,
     /// What this layer takes away of lower ones: a folder that it then makes under such a name must be opaque.
-    taken_away: HashSet<EntryPath>,
+    taken_away: BTreeSet<EntryPath>,
     remembered_bytes: u64,
     report: UnpackReport,
 }
@@ -82,7 +82,7 @@ impl Layer {
             ownership,
             limits,
             folders: BTreeMap::from([(EntryPath::default(), root)]),
-            taken_away: HashSet::new(),
+            taken_away: BTreeSet::new(),
             remembered_bytes: 0,
             report: UnpackReport::default(),
         }
@@ -292,17 +292,19 @@ impl Layer {
         Ok(made)
     }
 
-    /// Of a tree that is gone nothing needs attributes any more.
+    /// Of a tree that is gone nothing needs attributes any more. What it took away of lower layers goes with it: whatever
+    /// comes in its place, the layer says twice what is there, and the later word counts.
     fn forget_folders(&mut self, path: &EntryPath) {
         self.folders.remove(path);
         let (first, behind) = path.bounds_below();
-        let below: Vec<_> = self
-            .folders
-            .range((Bound::Included(first), Bound::Excluded(behind)))
-            .map(|(path, _)| path.clone())
-            .collect();
-        for path in below {
+        let below = (Bound::Included(first), Bound::Excluded(behind));
+        let folders: Vec<_> = self.folders.range(below.clone()).map(|(path, _)| path.clone()).collect();
+        for path in folders {
             self.folders.remove(&path);
+        }
+        let taken_away: Vec<_> = self.taken_away.range(below).cloned().collect();
+        for path in taken_away {
+            self.taken_away.remove(&path);
         }
     }
 

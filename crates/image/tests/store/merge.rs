@@ -102,8 +102,12 @@ impl Model {
         true
     }
 
+    /// What the layer had below `path` goes, and what that took away of lower ones with it.
     fn replace(&mut self, path: &str, node: Node) {
         remove(&mut self.own, path);
+        let is_below = |other: &String| other.starts_with(&format!("{path}/"));
+        self.gone.retain(|gone| !is_below(gone));
+        self.opaque.retain(|opaque| !is_below(opaque));
         self.own.insert(path.to_owned(), node);
     }
 
@@ -209,36 +213,56 @@ fn unpack(folder: &Path, stream: &[u8]) -> Result<bool, String> {
 
 #[test]
 fn layers_merge_as_the_model_says() {
-    let mountable = rustix::process::geteuid().is_root();
-    if !mountable {
+    if !rustix::process::geteuid().is_root() {
         println!("SKIPPED: overlayfs is not asked, only the model: that needs root");
     }
     let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
     let layers = proptest::collection::vec(proptest::collection::vec(step(), 0..12), 1..5);
-    proptest!(config, |(layers in layers)| {
-        let dir = tempfile::tempdir().unwrap();
-        // overlayfs wants two at least.
-        let empty = dir.path().join("empty");
-        std::fs::create_dir(&empty).unwrap();
-        let (mut expected, mut folders) = (Tree::new(), vec![empty.clone()]);
-        for (number, steps) in layers.into_iter().enumerate() {
-            let mut model = Model::default();
-            let steps: Vec<_> = steps.into_iter().filter(|step| model.take(step)).collect();
-            let folder = dir.path().join(format!("layer{number}"));
-            let hides_all = unpack(&folder, &stream(&steps)).map_err(TestCaseError::fail)?;
-            prop_assert_eq!(shown(&folder), model.own.clone(), "the layer alone, of {:?}", &steps);
-            model.apply(&mut expected);
-            if hides_all {
-                folders = vec![empty.clone()];
-            }
-            folders.push(folder);
+    proptest!(config, |(layers in layers)| { merge(layers)? });
+}
+
+/// Layers that say twice what a name is: the later word counts, and what the former took away comes back.
+#[test]
+fn the_later_word_counts() {
+    let (folder, file) =
+        (|path: &str| Step::Folder(path.to_owned()), |path: &str| Step::File(path.to_owned(), 1));
+    let gone = |path: &str| Step::Gone(path.to_owned());
+    let below = || vec![folder("c/c"), file("c/c/x")];
+    for above in [
+        vec![gone("c/c"), file("c"), folder("c")],
+        vec![gone("c/c"), file("c"), folder("c/c")],
+        vec![gone("c/c/x"), file("c"), folder("c")],
+        vec![gone("c"), file("c"), folder("c")],
+    ] {
+        merge(vec![below(), above]).unwrap();
+    }
+}
+
+/// Unpacks `layers` and holds what they are together against the model.
+fn merge(layers: Vec<Vec<Step>>) -> Result<(), TestCaseError> {
+    let dir = tempfile::tempdir().unwrap();
+    // overlayfs wants two at least.
+    let empty = dir.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let (mut expected, mut folders) = (Tree::new(), vec![empty.clone()]);
+    for (number, steps) in layers.into_iter().enumerate() {
+        let mut model = Model::default();
+        let steps: Vec<_> = steps.into_iter().filter(|step| model.take(step)).collect();
+        let folder = dir.path().join(format!("layer{number}"));
+        let hides_all = unpack(&folder, &stream(&steps)).map_err(TestCaseError::fail)?;
+        prop_assert_eq!(shown(&folder), model.own.clone(), "the layer alone, of {:?}", &steps);
+        model.apply(&mut expected);
+        if hides_all {
+            folders = vec![empty.clone()];
         }
-        if mountable {
-            let mounted = overlay(&folders).map_err(|error| TestCaseError::fail(error.to_string()))?;
-            let path = format!("/proc/self/fd/{}", mounted.as_raw_fd());
-            prop_assert_eq!(shown(Path::new(&path)), expected);
-        }
-    });
+        folders.push(folder);
+    }
+    if rustix::process::geteuid().is_root() {
+        let mounted = overlay(&folders).map_err(|error| TestCaseError::fail(error.to_string()))?;
+        let path = format!("/proc/self/fd/{}", mounted.as_raw_fd());
+        prop_assert_eq!(shown(Path::new(&path)), expected);
+    }
+    Ok(())
 }
 
 #[test]
