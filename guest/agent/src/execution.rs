@@ -35,6 +35,10 @@ const KILL_PATIENCE: Duration = Duration::from_secs(8);
 /// Between two tries of the agent itself.
 const FORCE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// How long a client may read nothing of what a command wrote until it is told of the end all the same: it may want that
+/// alone.
+const STANDSTILL: Duration = Duration::from_secs(2);
+
 /// The agent's ends of a command's streams.
 struct Ends {
     stdin: Option<OwnedFd>,
@@ -287,10 +291,16 @@ struct Sent {
 struct Written(Vec<(watch::Receiver<u64>, u64)>);
 
 impl Written {
-    /// Waits until all of it is on its way, or nobody wants it any more.
+    /// Waits until all of it is on its way, or nobody wants it any more, or whoever does reads none of it for a while.
     async fn on_its_way(self) {
         for (mut moved, all) in self.0 {
-            moved.wait_for(|moved| *moved >= all).await.ok();
+            while *moved.borrow_and_update() < all {
+                match tokio::time::timeout(STANDSTILL, moved.changed()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => break,
+                    Err(_) => return,
+                }
+            }
         }
     }
 }
