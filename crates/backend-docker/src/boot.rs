@@ -441,7 +441,8 @@ fn put(path: &Path, content: &[u8]) -> std::io::Result<()> {
     if std::fs::read(path).is_ok_and(|old| old == content) {
         return Ok(());
     }
-    let fresh = path.with_extension(format!("{}", std::process::id()));
+    // Two boxes that start at the same time, also in one process, write it both.
+    let fresh = path.with_extension(agentkernel_store::random_id()?);
     std::fs::write(&fresh, content)?;
     std::fs::rename(fresh, path)
 }

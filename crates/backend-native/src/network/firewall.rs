@@ -1,6 +1,7 @@
 //! The host's side that all boxes share: rules and forwarding. Verified before every box, installed when missing or
 //! changed.
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -56,11 +57,11 @@ impl Firewall {
         if let Some(ready) = self.verify(&place, routes, &mut filter)? {
             return Ok(ready);
         }
-        let _held_until_the_end = place.lock()?;
+        let held = place.lock()?;
         // Somebody else may have installed while this waited.
         match self.verify(&place, routes, &mut filter)? {
             Some(ready) => Ok(ready),
-            None => self.install(&place, routes, &mut filter),
+            None => self.install(&place, &held, routes, &mut filter),
         }
     }
 
@@ -102,7 +103,10 @@ impl Firewall {
             if !self.closed_chains(filter)?.is_empty() {
                 return Ok(None);
             }
-            place.write(&InstallRecord { generation, ..record.clone() })?;
+            // It spares the next who looks; whoever holds the lock writes it all the same.
+            if let Some(held) = place.try_lock()? {
+                place.write(&held, &InstallRecord { generation, ..record.clone() })?;
+            }
         }
         Ok(Some(Ready { range: record.range, ipv6 }))
     }
@@ -112,6 +116,7 @@ impl Firewall {
     fn install(
         &self,
         place: &RecordPlace,
+        held: &File,
         routes: &mut Socket,
         filter: &mut Socket,
     ) -> Result<Ready, NetworkError> {
@@ -142,7 +147,7 @@ impl Firewall {
             guarded_ipv6: matches!(seen.ipv6, Ipv6Forwarding::Off | Ipv6Forwarding::OnByUs),
         };
         let ipv6 = seen.ipv6 != Ipv6Forwarding::Absent;
-        place.write(&record)?;
+        place.write(held, &record)?;
         let rules = self.rules(&record, ipv6).table();
         commit(filter, &Batch::new().replace_table(&rules))?;
         self.open_closed_chains(filter)?;
@@ -159,7 +164,7 @@ impl Firewall {
         }
         record.generation = netlink::ruleset_generation(filter)
             .map_err(NetworkError::kernel("read the rules' generation"))?;
-        place.write(&record)?;
+        place.write(held, &record)?;
         tracing::debug!(range = %record.range, ipv6, guarded = ?record.guarded_ipv4, "network rules installed");
         Ok(Ready { range: record.range, ipv6 })
     }

@@ -54,8 +54,8 @@ impl RecordPlace {
         serde_json::from_slice(&fs::read(&self.file).ok()?).ok()
     }
 
-    /// Replaces it in one step.
-    pub(super) fn write(&self, record: &InstallRecord) -> Result<(), NetworkError> {
+    /// Replaces it in one step. Only under the lock: the new one is written under a name that all share.
+    pub(super) fn write(&self, _held: &fs::File, record: &InstallRecord) -> Result<(), NetworkError> {
         let new = self.file.with_extension("new");
         let write = || {
             let mut file =
@@ -66,16 +66,69 @@ impl RecordPlace {
         write().map_err(NetworkError::file("write", &self.file))
     }
 
-    /// Makes the folder and waits until no other process installs.
+    /// Makes the folder and waits until nobody else installs.
     pub(super) fn lock(&self) -> Result<fs::File, NetworkError> {
         let lock = || {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
-            let path = self.file.with_extension("lock");
-            let file =
-                fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+            let file = self.open_lock()?;
             file.lock()?;
             Ok(file)
         };
         lock().map_err(NetworkError::file("lock", &self.file))
+    }
+
+    /// The same without waiting; None where somebody else, of this process or another, has it.
+    pub(super) fn try_lock(&self) -> Result<Option<fs::File>, NetworkError> {
+        let lock = || {
+            let file = self.open_lock()?;
+            match file.try_lock() {
+                Ok(()) => Ok(Some(file)),
+                Err(fs::TryLockError::WouldBlock) => Ok(None),
+                Err(fs::TryLockError::Error(error)) => Err(error),
+            }
+        };
+        lock().map_err(NetworkError::file("lock", &self.file))
+    }
+
+    fn open_lock(&self) -> io::Result<fs::File> {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+        let path = self.file.with_extension("lock");
+        fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boxes_that_start_at_the_same_time_write_one_record() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = RecordPlace::of_this_namespace(folder.path()).unwrap();
+        let record = InstallRecord {
+            range: Range::choose(&[], None, false).unwrap(),
+            script: 1,
+            content: 2,
+            generation: 3,
+            resolver: None,
+            uplinks: vec![4],
+            guarded_ipv4: Vec::new(),
+            router_ipv4: false,
+            guarded_ipv6: false,
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        if let Some(held) = place.try_lock().unwrap() {
+                            place.write(&held, &record).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(place.read(), Some(record));
+        let held = place.lock().unwrap();
+        assert!(place.try_lock().unwrap().is_none(), "another of this process has it");
+        drop(held);
     }
 }

@@ -20,7 +20,8 @@ fn hits(daemon: &Server) -> u64 {
     pool["templates"].as_array().unwrap().iter().filter_map(|template| template["hits"].as_u64()).sum()
 }
 
-fn ready(daemon: &Server) -> u64 {
+/// Boxes that wait in the pool.
+pub(crate) fn ready(daemon: &Server) -> u64 {
     let pool = daemon.get("/pool").data();
     pool["templates"].as_array().unwrap().iter().filter_map(|template| template["ready"].as_u64()).sum()
 }
