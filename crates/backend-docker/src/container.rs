@@ -5,6 +5,7 @@ use std::path::Path;
 
 use agentkernel_backend::BackendError;
 use agentkernel_model::{Access, Boundary, Feature, Isolation, NetworkAccess, Profile, SandboxSpec};
+use agentkernel_sys::cgroup::MOST_PIDS;
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
     MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
@@ -117,7 +118,7 @@ impl Plan<'_> {
             // The same: nothing may be swapped out beyond it.
             memory_swap: memory,
             nano_cpus: resources.cpus.map(|cpus| i64::from(cpus.millis()) * 1_000_000),
-            pids_limit: resources.pids.map(i64::from),
+            pids_limit: resources.pids.map(|pids| pids.min(MOST_PIDS).into()),
             ulimits: self.limits(),
             init: Some(false),
             ipc_mode: Some("private".to_owned()),
@@ -337,6 +338,9 @@ mod tests {
         let host = request(&spec, None, Way::Door).host_config.unwrap();
         assert_eq!((host.memory, host.memory_swap), (Some(1 << 30), Some(1 << 30)));
         assert_eq!((host.nano_cpus, host.pids_limit), (Some(1_500_000_000), Some(77)));
+        let most = SandboxSpec { resources: Resources { pids: Some(u32::MAX), ..spec.resources }, ..spec };
+        let most = request(&most, None, Way::Door).host_config.unwrap().pids_limit;
+        assert_eq!(most, Some(1 << 22), "an engine's runtime would be refused more");
         let limits = host.ulimits.unwrap();
         assert!(limits.iter().any(|it| it.name.as_deref() == Some("nofile") && it.hard == Some(1024)));
     }

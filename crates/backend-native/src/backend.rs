@@ -316,7 +316,12 @@ impl Backend for NativeBackend {
             None => self.machine.new_id_map().map_err(failed)?,
         };
         folder.write_identity(&id_map).map_err(failed)?;
-        sandbox::make_layers(&folder, &record.spec, &waived, &id_map).map_err(failed)
+        sandbox::make_layers(&folder, &record.spec, &waived, &id_map).map_err(|source| {
+            match (source.kind(), record.spec.resources.disk) {
+                (io::ErrorKind::FileTooLarge, Some(size)) => disk_too_large(size, &record.dir),
+                _ => failed(source),
+            }
+        })
     }
 
     async fn start(&self, record: &BoxRecord) -> Result<Isolation, BackendError> {
@@ -385,5 +390,17 @@ impl Backend for NativeBackend {
         })
         .map_err(|source| BackendError::runtime("reclaim what dead owners left", source))?;
         Ok(reclaimed)
+    }
+}
+
+/// The limit is the size of a file, and file systems have the largest they hold.
+fn disk_too_large(size: Mib, folder: &Path) -> BackendError {
+    BackendError::Unsupported {
+        backend: NAME.to_owned(),
+        what: format!("a disk limit of {size}"),
+        fix: format!(
+            "the file system of {} holds no file of that size; give a smaller --disk",
+            folder.display()
+        ),
     }
 }

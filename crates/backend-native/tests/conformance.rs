@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agentkernel_backend::{Backend, BoxRecord, Probe};
+use agentkernel_backend::{Backend, BackendError, BoxRecord, Probe};
 use agentkernel_backend_native::{NativeBackend, NativeSettings};
 use agentkernel_model::{
-    BoxPath, ByteString, EnvVar, ExecRequest, ImageRef, NetworkAccess, Outcome, Profile, Resources,
-    SandboxSpec,
+    BoxPath, ByteString, EnvVar, ExecRequest, Feature, ImageRef, Mib, NetworkAccess, Outcome, Profile,
+    Resources, SandboxSpec,
 };
 use agentkernel_testkit::conformance::{Skipped, Subject};
 
@@ -44,17 +44,8 @@ fn entries(folder: &Path) -> Vec<String> {
 
 agentkernel_testkit::conformance_suite!(subject);
 
-#[tokio::test]
-async fn logs_outlive_a_stop() {
-    let state = tempfile::tempdir().expect("a state folder");
-    let backend = open(state.path());
-    if let Probe::NotReady { why, fix } = backend.probe().await {
-        println!("SKIPPED: the native backend is not ready: {why}; {fix}");
-        return;
-    }
-    let folder = tempfile::tempdir_in(state.path()).expect("a folder");
-    let dir = folder.path().to_owned();
-    let spec = SandboxSpec {
+fn spec(backend: &dyn Backend) -> SandboxSpec {
+    SandboxSpec {
         backend: backend.name().clone(),
         image: ImageRef::host(),
         image_id: None,
@@ -71,7 +62,20 @@ async fn logs_outlive_a_stop() {
         hostname: "kept".to_owned(),
         agent: None,
         labels: Default::default(),
-    };
+    }
+}
+
+#[tokio::test]
+async fn logs_outlive_a_stop() {
+    let state = tempfile::tempdir().expect("a state folder");
+    let backend = open(state.path());
+    if let Probe::NotReady { why, fix } = backend.probe().await {
+        println!("SKIPPED: the native backend is not ready: {why}; {fix}");
+        return;
+    }
+    let folder = tempfile::tempdir_in(state.path()).expect("a folder");
+    let dir = folder.path().to_owned();
+    let spec = spec(&*backend);
     let record =
         BoxRecord { name: "kept".parse().expect("a name"), id: "000000000000106f".to_owned(), spec, dir };
     backend.create(&record).await.expect("made");
@@ -98,5 +102,30 @@ async fn logs_outlive_a_stop() {
     let chunk = log.chunks.next().await.expect("a chunk").expect("output");
     assert_eq!((chunk.offset, &chunk.bytes[..]), (0, &b"kept\n"[..]));
     backend.stop(&record, Duration::ZERO).await.expect("stopped");
+    backend.remove(&record).await.expect("removed");
+}
+
+#[tokio::test]
+async fn a_disk_larger_than_any_file_is_refused_by_name() {
+    let state = tempfile::tempdir().expect("a state folder");
+    let backend = open(state.path());
+    if !backend.capabilities().has(Feature::PersistentDiskLimit) {
+        println!("SKIPPED: disks of persistent sandboxes can't be limited here");
+        return;
+    }
+    let most = Mib(u32::MAX);
+    if tempfile::tempfile_in(state.path()).expect("a file").set_len(most.bytes()).is_ok() {
+        println!("SKIPPED: the file system of {} holds files of {most}", state.path().display());
+        return;
+    }
+    let folder = tempfile::tempdir_in(state.path()).expect("a folder");
+    let resources = Resources { disk: Some(most), ..Resources::default() };
+    let spec = SandboxSpec { resources, ..spec(&*backend) };
+    let dir = folder.path().to_owned();
+    let record =
+        BoxRecord { name: "big".parse().expect("a name"), id: "000000000000b160".to_owned(), spec, dir };
+    let error = backend.create(&record).await.expect_err("no such file can be");
+    assert!(matches!(error, BackendError::Unsupported { .. }), "{error}");
+    assert!(error.to_string().contains("4294967295 MiB"), "{error}");
     backend.remove(&record).await.expect("removed");
 }

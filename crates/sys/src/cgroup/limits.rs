@@ -11,6 +11,10 @@ use super::mounts::Version;
 /// Both versions count a cpu limit in microseconds of each tenth of a second: v1's default period, and v2's.
 const CPU_PERIOD_MICROS: u64 = 100_000;
 
+/// Linux never has more processes and threads (pid_max in proc_sys_kernel(5)), and takes no greater number for a limit of
+/// them: one that was asked for is kept by this.
+pub const MOST_PIDS: u32 = 1 << 22;
+
 /// A resource that a group can limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Resource {
@@ -67,7 +71,8 @@ impl CgroupLimits {
                 (Resource::Memory, Some(bytes), _, _) => memory(folder, bytes)?,
                 (Resource::Cpu, _, Some(millis), _) => cpu(folder, millis)?,
                 (Resource::Pids, _, _, Some(pids)) => {
-                    set(folder, "pids.max", &pids.to_string(), same(&pids.to_string()))?;
+                    let pids = pids.min(MOST_PIDS).to_string();
+                    set(folder, "pids.max", &pids, same(&pids))?;
                 }
                 _ => {}
             }

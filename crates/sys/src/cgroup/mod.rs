@@ -23,5 +23,5 @@ mod real_tests;
 pub use error::CgroupError;
 pub use group::{Cgroup, CgroupUsage};
 pub use host::CgroupHost;
-pub use limits::{CgroupLimits, Resource};
+pub use limits::{CgroupLimits, MOST_PIDS, Resource};
 pub use place::Missing;

@@ -121,6 +121,14 @@ fn processes_are_limited_and_a_fork_storm_is_ended() {
 }
 
 #[test]
+fn a_limit_above_all_that_the_kernel_can_have_is_kept() {
+    let Some(host) = host() else { return };
+    let limits =
+        CgroupLimits { pids: Some(u32::MAX), memory_bytes: Some(u64::from(u32::MAX) << 20), ..LIMITS };
+    host.create(&name("huge"), &limits).unwrap().remove().unwrap();
+}
+
+#[test]
 fn a_kept_group_is_found_again() {
     let Some(host) = host() else { return };
     let name = name("kept");
