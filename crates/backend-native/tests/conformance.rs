@@ -7,10 +7,10 @@ use std::time::Duration;
 use agentkernel_backend::{Backend, BackendError, BoxRecord, Probe};
 use agentkernel_backend_native::{NativeBackend, NativeSettings};
 use agentkernel_model::{
-    BoxPath, ByteString, EnvVar, ExecRequest, Feature, ImageRef, Mib, NetworkAccess, Outcome, Profile,
-    Resources, SandboxSpec,
+    BoxPath, ByteString, EnvVar, ExecRequest, Feature, ImageRef, Mib, Outcome, Resources, SandboxSpec,
 };
 use agentkernel_testkit::conformance::{Skipped, Subject};
+use agentkernel_testkit::plain_spec;
 
 fn open(state_dir: &Path) -> Arc<dyn Backend> {
     let backend = NativeBackend::open(state_dir, NativeSettings::default());
@@ -46,22 +46,10 @@ agentkernel_testkit::conformance_suite!(subject);
 
 fn spec(backend: &dyn Backend) -> SandboxSpec {
     SandboxSpec {
-        backend: backend.name().clone(),
-        image: ImageRef::host(),
-        image_id: None,
-        profile: Profile::Moderate,
-        network: NetworkAccess::None,
-        read_only_root: false,
-        mounts: Vec::new(),
-        ports: Vec::new(),
-        env: Vec::new(),
         workdir: BoxPath::new("/").expect("a path"),
-        user: None,
-        resources: Resources::default(),
         allow_unlimited: true,
         hostname: "kept".to_owned(),
-        agent: None,
-        labels: Default::default(),
+        ..plain_spec(backend.name())
     }
 }
 

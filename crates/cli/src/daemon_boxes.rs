@@ -179,30 +179,14 @@ mod tests {
     use std::os::unix::net::UnixListener;
     use std::time::Instant;
 
-    use agentkernel_model::{BoxPath, ImageRef, NetworkAccess, Profile, Resources};
+    use agentkernel_model::BoxPath;
     use agentkernel_testkit::fake::FakeBackend;
+    use agentkernel_testkit::plain_spec;
 
     use super::*;
 
     fn spec() -> SandboxSpec {
-        SandboxSpec {
-            backend: "fake".parse().unwrap(),
-            image: ImageRef::host(),
-            image_id: None,
-            profile: Profile::Moderate,
-            network: NetworkAccess::None,
-            read_only_root: false,
-            mounts: Vec::new(),
-            ports: Vec::new(),
-            env: Vec::new(),
-            workdir: BoxPath::new("/").unwrap(),
-            user: None,
-            resources: Resources::default(),
-            allow_unlimited: false,
-            hostname: "box".to_owned(),
-            agent: None,
-            labels: Default::default(),
-        }
+        SandboxSpec { workdir: BoxPath::new("/").unwrap(), ..plain_spec(&"fake".parse().unwrap()) }
     }
 
     async fn launched(state_dir: &Path) -> FakeBackend {

@@ -2,3 +2,6 @@
 
 pub mod conformance;
 pub mod fake;
+mod plain_spec;
+
+pub use plain_spec::plain_spec;

@@ -1,14 +1,12 @@
 //! Image folders made by hand, and boxes on them.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use agentkernel_backend::{Backend, BackendError, BoxRecord, EphemeralBox, Probe};
-use agentkernel_model::{
-    Access, BoxPath, ImageRef, Mib, Mount, NetworkAccess, Profile, Resources, SandboxSpec,
-};
+use agentkernel_model::{Access, BoxPath, Mib, Mount, Resources, SandboxSpec};
 use agentkernel_testkit::conformance::{run, script, shell, within};
+use agentkernel_testkit::plain_spec;
 use tempfile::TempDir;
 
 use crate::ephemeral::NativeBox;
@@ -79,22 +77,9 @@ impl World {
 
     pub(super) fn spec(&self) -> SandboxSpec {
         SandboxSpec {
-            backend: self.backend.name().clone(),
-            image: ImageRef::host(),
-            image_id: None,
-            profile: Profile::Moderate,
-            network: NetworkAccess::None,
-            read_only_root: false,
-            mounts: Vec::new(),
-            ports: Vec::new(),
-            env: Vec::new(),
-            workdir: BoxPath::new("/workspace").unwrap(),
-            user: None,
             resources: Resources { disk: Some(Mib(64)), ..Resources::default() },
-            allow_unlimited: false,
             hostname: "imagebox".to_owned(),
-            agent: None,
-            labels: BTreeMap::new(),
+            ..plain_spec(self.backend.name())
         }
     }
 

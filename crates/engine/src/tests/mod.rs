@@ -12,16 +12,14 @@ mod recovery;
 mod running;
 mod selection;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentkernel_backend::{Execution, Registry};
-use agentkernel_model::{
-    EnvVar, ImageRef, NetworkAccess, Outcome, Profile, Resources, SandboxName, SandboxSpec,
-};
+use agentkernel_model::{EnvVar, Outcome, SandboxName, SandboxSpec};
 use agentkernel_store::Store;
 use agentkernel_testkit::fake::FakeBackend;
+use agentkernel_testkit::plain_spec;
 use tokio::io::AsyncReadExt;
 
 use crate::{Engine, ExecPlan, RunPlan};
@@ -86,22 +84,9 @@ pub(crate) fn var(name: &str, value: &str) -> EnvVar {
 
 pub(crate) fn spec() -> SandboxSpec {
     SandboxSpec {
-        backend: "fake".parse().unwrap(),
-        image: ImageRef::host(),
-        image_id: None,
-        profile: Profile::Moderate,
-        network: NetworkAccess::None,
-        read_only_root: false,
-        mounts: Vec::new(),
-        ports: Vec::new(),
         env: vec![var("PATH", "/usr/bin:/bin"), var("HOME", "/root")],
-        workdir: "/workspace".parse().unwrap(),
-        user: None,
-        resources: Resources::default(),
-        allow_unlimited: false,
         hostname: "agentkernel".to_owned(),
-        agent: None,
-        labels: BTreeMap::new(),
+        ..plain_spec(&"fake".parse().unwrap())
     }
 }
 

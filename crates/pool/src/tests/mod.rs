@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkernel_backend::{Backend, EphemeralBox};
-use agentkernel_model::{BoxPath, ImageRef, Mib, NetworkAccess, Profile, Resources, SandboxSpec};
+use agentkernel_model::{BoxPath, Mib, NetworkAccess, Profile, Resources, SandboxSpec};
 use agentkernel_testkit::fake::FakeBackend;
+use agentkernel_testkit::plain_spec;
 
 use crate::{KindStatus, Pool, PoolSettings};
 
@@ -77,22 +78,8 @@ impl Bench {
 
 fn spec() -> SandboxSpec {
     SandboxSpec {
-        backend: "fake".parse().unwrap(),
-        image: ImageRef::host(),
-        image_id: None,
-        profile: Profile::Moderate,
-        network: NetworkAccess::None,
-        read_only_root: false,
-        mounts: Vec::new(),
-        ports: Vec::new(),
-        env: Vec::new(),
-        workdir: BoxPath::new("/workspace").unwrap(),
-        user: None,
         resources: Resources { memory: Some(Mib(64)), ..Resources::default() },
-        allow_unlimited: false,
-        hostname: "box".to_owned(),
-        agent: None,
-        labels: Default::default(),
+        ..plain_spec(&"fake".parse().unwrap())
     }
 }
 

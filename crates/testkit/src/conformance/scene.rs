@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agentkernel_backend::{Backend, BackendError, BoxRecord, EphemeralBox, Guest};
-use agentkernel_model::{
-    BoxPath, Feature, ImageId, ImageRef, NetworkAccess, Profile, Resources, SandboxSpec,
-};
+use agentkernel_model::{Feature, ImageId, ImageRef, SandboxSpec};
 use tempfile::TempDir;
 
 use super::subject::Subject;
+use crate::plain_spec;
 
 /// Waits for a graceful stop in cases that are not about it.
 pub(super) const GRACE: Duration = Duration::from_secs(2);
@@ -93,22 +92,10 @@ impl Scene {
     /// The plainest specification: no network, no limits, no mounts.
     pub fn spec(&self) -> SandboxSpec {
         SandboxSpec {
-            backend: self.subject.backend.name().clone(),
             image: self.subject.image.clone(),
             image_id: self.image_id.clone(),
-            profile: Profile::Moderate,
-            network: NetworkAccess::None,
-            read_only_root: false,
-            mounts: Vec::new(),
-            ports: Vec::new(),
-            env: Vec::new(),
-            workdir: BoxPath::new("/workspace").expect("a path"),
-            user: None,
-            resources: Resources::default(),
-            allow_unlimited: false,
             hostname: "conformance".to_owned(),
-            agent: None,
-            labels: std::collections::BTreeMap::new(),
+            ..plain_spec(self.subject.backend.name())
         }
     }
 

@@ -3,30 +3,13 @@
 use std::time::Duration;
 
 use agentkernel_backend::{Backend, BackendError, Guest};
-use agentkernel_model::{BoxPath, ExecRequest, NetworkAccess, Outcome, Profile, Resources, SandboxSpec};
+use agentkernel_model::{BoxPath, ExecRequest, Outcome, SandboxSpec};
 use tokio::io::AsyncReadExt;
 
 use super::{FakeBackend, Fault, Step, Violation};
 
 fn spec() -> SandboxSpec {
-    SandboxSpec {
-        backend: "fake".parse().unwrap(),
-        image: agentkernel_model::ImageRef::host(),
-        image_id: None,
-        profile: Profile::Moderate,
-        network: NetworkAccess::None,
-        read_only_root: false,
-        mounts: Vec::new(),
-        ports: Vec::new(),
-        env: Vec::new(),
-        workdir: BoxPath::new("/workspace").unwrap(),
-        user: None,
-        resources: Resources::default(),
-        allow_unlimited: false,
-        hostname: "box".to_owned(),
-        agent: None,
-        labels: Default::default(),
-    }
+    crate::plain_spec(&"fake".parse().unwrap())
 }
 
 fn request(script: &str) -> ExecRequest {

@@ -25,19 +25,30 @@ fn rest(connection: &mut Connection) -> String {
     }
 }
 
+/// A request that has begun.
+fn begun(server: &Server, begin: &str) -> Connection {
+    let mut connection = server.connect();
+    connection.send(begin.as_bytes()).unwrap();
+    connection
+}
+
+/// Sends `byte` after `byte` until the server has had enough, which must not be too late.
+#[track_caller]
+fn drip(mut connection: Connection, byte: &[u8], what: &str) {
+    let begun = Instant::now();
+    while connection.send(byte).is_ok() {
+        assert!(begun.elapsed() < LATEST, "{what} that drips was waited for");
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
 #[test]
 fn heads_that_never_end_hold_nobody_up() {
     let place = Place::without_sandboxes();
     place.configure(IMPATIENT);
     let mut server = Server::start(&place);
     let begin = format!("GET /health HTTP/1.1\r\nHost: {}\r\nX-", server.host());
-    let mut slow: Vec<Connection> = (0..300)
-        .map(|_| {
-            let mut connection = server.connect();
-            connection.send(begin.as_bytes()).unwrap();
-            connection
-        })
-        .collect();
+    let mut slow: Vec<Connection> = (0..300).map(|_| begun(&server, &begin)).collect();
     server.assert_well();
     for connection in &mut slow {
         let said = rest(connection);
@@ -52,13 +63,8 @@ fn a_head_that_drips_is_cut_off() {
     let place = Place::without_sandboxes();
     place.configure(IMPATIENT);
     let mut server = Server::start(&place);
-    let mut connection = server.connect();
-    connection.send(format!("GET /health HTTP/1.1\r\nHost: {}\r\nX: ", server.host()).as_bytes()).unwrap();
-    let begun = Instant::now();
-    while connection.send(b"y").is_ok() {
-        assert!(begun.elapsed() < LATEST, "a head that drips was waited for");
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
+    let begin = format!("GET /health HTTP/1.1\r\nHost: {}\r\nX: ", server.host());
+    drip(begun(&server, &begin), b"y", "a head");
     server.assert_well();
 }
 
@@ -71,13 +77,7 @@ fn bodies_that_never_end_hold_nobody_up() {
         "POST /run HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{{",
         server.host()
     );
-    let mut slow: Vec<Connection> = (0..100)
-        .map(|_| {
-            let mut connection = server.connect();
-            connection.send(begin.as_bytes()).unwrap();
-            connection
-        })
-        .collect();
+    let mut slow: Vec<Connection> = (0..100).map(|_| begun(&server, &begin)).collect();
     server.assert_well();
     for connection in &mut slow {
         let said = rest(connection);
@@ -86,13 +86,7 @@ fn bodies_that_never_end_hold_nobody_up() {
             "{said}"
         );
     }
-    let mut connection = server.connect();
-    connection.send(begin.as_bytes()).unwrap();
-    let begun = Instant::now();
-    while connection.send(b" ").is_ok() {
-        assert!(begun.elapsed() < LATEST, "a body that drips was waited for");
-        std::thread::park_timeout(Duration::from_millis(50));
-    }
+    drip(begun(&server, &begin), b" ", "a body");
     server.assert_well();
 }
 
