@@ -3,7 +3,8 @@
 //! A fenced block of language `console` is a dialogue: a line that begins with `$ ` is given to bash, the lines up to the
 //! next one are what it prints, standard output and standard error together. A line of `...` alone stands for any lines,
 //! `...` within a line for any text in it. The blocks of one document share a folder and a state of their own. Commands
-//! that begin with `cargo ` run in the project's root.
+//! that begin with `cargo ` run in the project's root. A block of language `console if VARIABLE` is run only where that
+//! environment variable is set: a test bed is there.
 
 mod background;
 
@@ -25,6 +26,8 @@ struct Step {
     line: usize,
     command: String,
     expected: Vec<String>,
+    /// The variable without which it is not run.
+    needs: Option<String>,
 }
 
 /// Runs the blocks of README.md and docs/*.md; whether each printed what it should.
@@ -41,6 +44,14 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
         }
         let mut place = Place::new(workspace)?;
         for step in &dialogue {
+            if let Some(variable) = step.needs.as_ref().filter(|variable| is_unset(variable)) {
+                println!(
+                    "SKIPPED: console blocks: {}:{}: {variable} is not set",
+                    document.display(),
+                    step.line
+                );
+                continue;
+            }
             steps += 1;
             if let Some(difference) = place.difference(workspace, step)? {
                 wrong += 1;
@@ -56,6 +67,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<bool> {
     }
     println!("console blocks: {steps} commands, {wrong} wrong");
     Ok(wrong == 0)
+}
+
+fn is_unset(variable: &str) -> bool {
+    std::env::var_os(variable).is_none_or(|value| value.is_empty())
 }
 
 fn documents(workspace: &Workspace) -> Result<Vec<PathBuf>> {
@@ -128,14 +143,22 @@ fn parse(text: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut inside = false;
     let mut first = true;
+    let mut needs = None;
     for (index, line) in text.lines().enumerate() {
         if line.starts_with("```") {
-            inside = !inside && line == "```console";
+            let kind = line.strip_prefix("```console").filter(|_| !inside);
+            needs = kind.and_then(|kind| kind.strip_prefix(" if ")).map(str::to_owned);
+            inside = kind.is_some_and(|kind| kind.is_empty() || needs.is_some());
             first = true;
         } else if !inside {
             continue;
         } else if let Some(command) = line.strip_prefix("$ ") {
-            steps.push(Step { line: index + 1, command: command.to_owned(), expected: Vec::new() });
+            steps.push(Step {
+                line: index + 1,
+                command: command.to_owned(),
+                expected: Vec::new(),
+                needs: needs.clone(),
+            });
             first = false;
         } else if let (false, Some(step)) = (first, steps.last_mut()) {
             step.expected.push(line.to_owned());
@@ -180,8 +203,18 @@ mod tests {
         let text = "```sh\n$ no\n```\n```console\n$ echo a\na\n\n$ true\n```\n$ no\n";
         let steps = parse(text);
         assert_eq!(steps.len(), 2);
-        assert_eq!(steps[0], Step { line: 5, command: "echo a".to_owned(), expected: vec!["a".to_owned()] });
+        let first =
+            Step { line: 5, command: "echo a".to_owned(), expected: vec!["a".to_owned()], needs: None };
+        assert_eq!(steps[0], first);
         assert!(steps[1].expected.is_empty());
+    }
+
+    #[test]
+    fn a_block_may_need_a_variable() {
+        let text = "```console if BED\n$ echo a\na\n```\n```console\n$ b\n```\n```consoles\n$ no\n```\n";
+        let steps = parse(text);
+        let needs: Vec<_> = steps.iter().map(|step| step.needs.as_deref()).collect();
+        assert_eq!(needs, [Some("BED"), None]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod choice;
 mod junit;
 mod leftovers;
 mod libtest;
+mod machines_for_tests;
 mod person;
 mod prepare;
 mod run;

@@ -7,6 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::images_table;
+use super::microvm::result::MicrovmReport;
+use super::microvm::table as microvm_table;
 use super::result::{Group, ImageReport, Report, Row};
 use super::serve::result::ServeReport;
 use super::serve::table as serve_table;
@@ -27,6 +29,7 @@ pub(crate) fn write(workspace: &Workspace) -> Result<bool> {
 /// How the files of the benchmarks end that are not `bench run`.
 const OF_IMAGES: &str = "-images.json";
 const OF_SERVER: &str = "-serve.json";
+const OF_MICROVMS: &str = "-microvm.json";
 
 /// Writes a result of the image benchmark, and the page.
 pub(crate) fn write_images(workspace: &Workspace, report: &ImageReport) -> Result<()> {
@@ -36,6 +39,11 @@ pub(crate) fn write_images(workspace: &Workspace, report: &ImageReport) -> Resul
 /// Writes a result of the server's benchmark, and the page.
 pub(crate) fn write_serve(workspace: &Workspace, report: &ServeReport) -> Result<()> {
     write_result(workspace, &report.taken_at, OF_SERVER, report)
+}
+
+/// Writes a result of the benchmark of microVMs, and the page.
+pub(crate) fn write_microvm(workspace: &Workspace, report: &MicrovmReport) -> Result<()> {
+    write_result(workspace, &report.taken_at, OF_MICROVMS, report)
 }
 
 fn write_result(workspace: &Workspace, taken_at: &str, ending: &str, report: &impl Serialize) -> Result<()> {
@@ -55,6 +63,7 @@ pub(crate) fn newest(workspace: &Workspace) -> Result<Option<String>> {
     let others = Others {
         images: newest_of(workspace, Some(OF_IMAGES))?,
         serve: newest_of(workspace, Some(OF_SERVER))?,
+        microvms: newest_of_each_bed(workspace)?,
     };
     page(&report, &name, &others).map(Some).context("write the page")
 }
@@ -64,6 +73,19 @@ pub(crate) fn newest(workspace: &Workspace) -> Result<Option<String>> {
 struct Others {
     images: Option<(String, ImageReport)>,
     serve: Option<(String, ServeReport)>,
+    /// One for each bed.
+    microvms: Vec<(String, MicrovmReport)>,
+}
+
+/// The newest result of each kind of machine that microVMs were measured on.
+fn newest_of_each_bed(workspace: &Workspace) -> Result<Vec<(String, MicrovmReport)>> {
+    let mut newest: Vec<(String, MicrovmReport)> = Vec::new();
+    for name in names_of(workspace, Some(OF_MICROVMS)) {
+        let report: MicrovmReport = read_result(workspace, &name)?;
+        newest.retain(|(_, other)| (&other.bed, &other.vmm) != (&report.bed, &report.vmm));
+        newest.push((name, report));
+    }
+    Ok(newest)
 }
 
 /// The newest result whose name ends so, with its file's name; `None` is `bench run`.
@@ -71,18 +93,31 @@ fn newest_of<T: DeserializeOwned>(
     workspace: &Workspace,
     ending: Option<&str>,
 ) -> Result<Option<(String, T)>> {
-    let Ok(entries) = std::fs::read_dir(workspace.root.join("bench/results")) else { return Ok(None) };
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let names = names.filter(|name| match ending {
-        Some(ending) => name.ends_with(ending),
-        None => name.ends_with(".json") && ![OF_IMAGES, OF_SERVER].iter().any(|other| name.ends_with(other)),
-    });
-    // Names begin with the time they were taken at.
-    let Some(name) = names.max() else { return Ok(None) };
-    let file = workspace.root.join("bench/results").join(&name);
+    match names_of(workspace, ending).pop() {
+        Some(name) => read_result(workspace, &name).map(|report| Some((name, report))),
+        None => Ok(None),
+    }
+}
+
+/// The results whose names end so, the oldest first: names begin with the time they were taken at.
+fn names_of(workspace: &Workspace, ending: Option<&str>) -> Vec<String> {
+    let entries = std::fs::read_dir(workspace.root.join("bench/results")).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let others = [OF_IMAGES, OF_SERVER, OF_MICROVMS];
+    let mut names: Vec<String> = names
+        .filter(|name| match ending {
+            Some(ending) => name.ends_with(ending),
+            None => name.ends_with(".json") && !others.iter().any(|other| name.ends_with(other)),
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+fn read_result<T: DeserializeOwned>(workspace: &Workspace, name: &str) -> Result<T> {
+    let file = workspace.root.join("bench/results").join(name);
     let text = std::fs::read_to_string(&file).with_context(|| format!("read {}", file.display()))?;
-    let report = serde_json::from_str(&text).with_context(|| format!("parse {}", file.display()))?;
-    Ok(Some((name, report)))
+    serde_json::from_str(&text).with_context(|| format!("parse {}", file.display()))
 }
 
 fn page(report: &Report, file: &str, others: &Others) -> Result<String, std::fmt::Error> {
@@ -125,6 +160,7 @@ fn page(report: &Report, file: &str, others: &Others) -> Result<String, std::fmt
     if let Some((file, serve)) = &others.serve {
         serve_table::section(&mut out, file, serve)?;
     }
+    microvm_table::section(&mut out, &others.microvms)?;
     concurrency(&mut out, report)?;
     memory(&mut out, report)?;
     steps(&mut out, report)?;
@@ -134,6 +170,7 @@ fn page(report: &Report, file: &str, others: &Others) -> Result<String, std::fmt
         .iter()
         .chain(others.images.iter().flat_map(|(_, images)| &images.skipped))
         .chain(others.serve.iter().flat_map(|(_, serve)| &serve.skipped))
+        .chain(others.microvms.iter().flat_map(|(_, microvm)| &microvm.skipped))
         .collect();
     if !skipped.is_empty() {
         writeln!(out, "\n## Not measured\n")?;
@@ -318,6 +355,7 @@ fn goals(out: &mut String, report: &Report, others: &Others) -> std::fmt::Result
     if let Some((_, serve)) = &others.serve {
         serve_table::goals(serve, &mut goal)?;
     }
+    microvm_table::goals(&others.microvms, &mut goal)?;
     write!(out, "{WHY_NOT_FASTER}")
 }
 

@@ -70,7 +70,10 @@ fn mounts() -> Vec<String> {
         .collect()
 }
 
-/// Processes that run a program built here, or the agent that such a program installed.
+/// What runs machines.
+const VMMS: [&str; 3] = ["qemu-system-x86_64", "vhost-device-vsock", "firecracker"];
+
+/// Processes that run a program built here, or the agent that such a program installed, or a machine of theirs.
 fn processes(workspace: &Workspace) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     let own = std::process::id().to_string();
@@ -80,7 +83,11 @@ fn processes(workspace: &Workspace) -> Vec<String> {
             let program = std::fs::read_link(format!("/proc/{id}/exe")).ok()?;
             let ours = program.starts_with(&workspace.target) && !program.ends_with("agentkernel-xtask");
             let agent = program.to_string_lossy().contains("/agentkernel/agent/");
-            (ours || agent).then(|| format!("process {id} {}", program.display()))
+            let machine = VMMS.iter().any(|name| program.ends_with(name)) && {
+                let folder = std::fs::read_link(format!("/proc/{id}/cwd")).ok()?;
+                folder.to_string_lossy().contains("agentkernel")
+            };
+            (ours || agent || machine).then(|| format!("process {id} {}", program.display()))
         })
         .collect()
 }

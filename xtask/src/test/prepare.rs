@@ -25,6 +25,7 @@ pub(crate) const FOR_TESTS: &[Needed] = &[
     Needed { program: "cc", package: "gcc" },
     Needed { program: "strace", package: "strace" },
     Needed { program: "mkfs.ext4", package: "e2fsprogs" },
+    Needed { program: "fsck.erofs", package: "erofs-utils" },
     Needed { program: "setpriv", package: "util-linux" },
 ];
 

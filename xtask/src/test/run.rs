@@ -7,13 +7,15 @@ use anyhow::Result;
 
 use super::bed_for_tests::BedForTests;
 use super::choice::Choice;
-use super::leftovers;
 use super::person::Person;
 use super::prepare::{CargoTool, FOR_TESTS, install_packages};
 use super::suite::Suite;
 use super::tally::{Case, Tally, Verdict};
 use super::tools::Tools;
+use super::{leftovers, machines_for_tests};
 use crate::bench::Program;
+use crate::microvm_bed::ForTests;
+use crate::test_bed::Variables;
 use crate::workspace::Workspace;
 use crate::{command, conformance, console_blocks, generated, layers, soak, tidy};
 
@@ -29,9 +31,10 @@ struct Run<'a> {
 pub(crate) fn run(workspace: &Workspace, choice: &Choice) -> Result<bool> {
     let mut run = Run { workspace, tally: Tally::default() };
     install_packages(FOR_TESTS)?;
+    let machines = ForTests::begin(workspace, choice.quick);
     let before = leftovers::present(workspace);
     run.static_gates()?;
-    run.tests(choice)?;
+    run.tests(choice, machines)?;
     if !choice.quick {
         run.slow_gates()?;
     }
@@ -80,7 +83,7 @@ impl Run<'_> {
         })
     }
 
-    fn tests(&mut self, choice: &Choice) -> Result<()> {
+    fn tests(&mut self, choice: &Choice, machines: ForTests) -> Result<()> {
         println!("== build of the tests");
         let Some(suite) = Suite::build(self.workspace)? else {
             self.tally.add_one(GATES, "build of the tests", Verdict::Failed);
@@ -90,16 +93,22 @@ impl Run<'_> {
         // Before root's tests: some of them try what a user with subordinate ids could, and this may be the only one.
         let person = if command::is_root() && !choice.quick { Some(Person::ensure()?) } else { None };
         let tools = Tools::ensure(choice.quick)?;
-        let with = |tools: &Tools| [&bed.variables()[..], &tools.variables()].concat();
+        let machines = machines_for_tests::wait(machines, &mut self.tally);
+        let with = |tools: &Tools, machines: &Variables| {
+            [&bed.variables()[..], &tools.variables(), machines].concat()
+        };
         if choice.as_root {
             self.suite("as root", command::is_root(), "this is not root", |workspace| {
-                suite.run(workspace, None, &with(&tools))
+                suite.run(workspace, None, &with(&tools, &machines))
             })?;
         }
         if choice.as_user && !choice.quick {
-            let theirs = person.as_ref().map(|person| tools.given_to(person)).transpose()?;
+            let (tools, machines) = match &person {
+                Some(person) => (tools.given_to(person)?, machines_for_tests::given_to(person, &machines)?),
+                None => (tools, machines),
+            };
             self.suite("as an ordinary user", true, "", |workspace| {
-                suite.run(workspace, person.as_ref(), &with(theirs.as_ref().unwrap_or(&tools)))
+                suite.run(workspace, person.as_ref(), &with(&tools, &machines))
             })?;
         }
         bed.end(&mut self.tally);

@@ -59,7 +59,7 @@ impl Tools {
 }
 
 /// Whether every folder on the way to what `path` leads to may be entered by anybody.
-fn is_open_to_all(path: &Path) -> bool {
+pub(super) fn is_open_to_all(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     let Ok(real) = path.canonicalize() else { return false };
     real.ancestors().all(|part| part.metadata().is_ok_and(|meta| meta.permissions().mode() & 0o001 != 0))
