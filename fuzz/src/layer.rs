@@ -1,9 +1,11 @@
 //! Layers of images that strangers made, unpacked on the host.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::os::unix::fs::symlink;
 
+use agentkernel_image::Digest;
+use agentkernel_image::block::{BlockPlan, LayerStream};
 use agentkernel_image::unpack::{Ownership, UnpackLimits, unpack_layer};
 
 use crate::archive::{BLOCK, entry, listing, mend_checksums, temporary_folder};
@@ -86,13 +88,33 @@ pub fn check(input: &[u8]) {
         depth: 16,
         remembered_bytes: 16 << 10,
     };
-    match unpack_layer(blob.as_slice(), blob.len() as u64, target, Ownership::Ignore, limits) {
+    let unpacked = unpack_layer(blob.as_slice(), blob.len() as u64, target, Ownership::Ignore, limits);
+    match &unpacked {
         Ok((report, _)) => assert!(report.bytes <= limits.stream_bytes),
         Err(error) => assert!(!error.to_string().contains('\u{1b}')),
+    }
+    if let Ok((_, diff_id)) = unpacked {
+        block_image(&blob, diff_id, limits);
     }
     assert_eq!(listing(&outside), before, "what is outside the layer stays as it was");
     let siblings = fs::read_dir(place.path()).expect("the parent").count();
     assert_eq!(siblings, 2, "nothing is made beside the layer");
+}
+
+/// What was unpacked becomes a block device as well, unless an owner is none that a box has: those only count there.
+fn block_image(blob: &[u8], diff_id: Digest, limits: UnpackLimits) {
+    let layer = LayerStream { blob: Cursor::new(blob), blob_bytes: blob.len() as u64, diff_id };
+    match BlockPlan::of(vec![layer], limits) {
+        Ok(mut plan) => {
+            let file = tempfile::NamedTempFile::new().expect("a file");
+            plan.write(file.as_file(), file.path(), [0; 16]).expect("a block image");
+            assert!(plan.bytes() <= 64 << 20);
+        }
+        Err(error) => {
+            let error = error.to_string();
+            assert!(error.contains("belongs to user") || error.contains("more than is accepted"), "{error}");
+        }
+    }
 }
 
 /// Stored, not compressed: what counts is the way through the decompressor, and that many inputs are tried.

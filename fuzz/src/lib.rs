@@ -7,6 +7,8 @@ pub mod config;
 pub mod connection;
 pub mod frames;
 pub mod layer;
+pub mod machine;
 pub mod mutation;
 pub mod names;
 mod samples;
+pub mod share;

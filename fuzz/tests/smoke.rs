@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::time::{Duration, Instant};
 
 use agentkernel_fuzz::mutation::{Random, mutate};
-use agentkernel_fuzz::{archive, config, connection, frames, layer, names};
+use agentkernel_fuzz::{archive, config, connection, frames, layer, machine, names, share};
 
 /// How long one target runs at most.
 const TIME: Duration = Duration::from_secs(8);
@@ -68,6 +68,16 @@ fn layers_of_images() {
 }
 
 #[test]
+fn set_ups_of_machines() {
+    smoke("machine", machine::check, machine::seeds(), 100_000);
+}
+
+#[test]
 fn names_and_paths() {
     smoke("names", names::check, names::seeds(), 200_000);
+}
+
+#[test]
+fn guests_of_shared_folders() {
+    smoke("share", share::check, share::seeds(), 50_000);
 }

@@ -1,5 +1,6 @@
 //! The agent's program and its own places in a box.
 
+use agentkernel_backend::AGENT_CAPABILITIES;
 use agentkernel_model::{Profile, SandboxSpec};
 use agentkernel_sys::capability::{CapabilitySet, UnknownCapability};
 use agentkernel_sys::seccomp::Filter;
@@ -19,19 +20,6 @@ pub(crate) const OWN: &str = "/.agentkernel/own";
 /// The agent's own socket, where there is no door.
 pub(crate) const SOCKET: &str = "/.agentkernel/own/socket";
 const LOGS: &str = "/.agentkernel/own/log";
-
-/// What the agent keeps beyond what it lets commands have: it switches users, writes files for any of them, and ends
-/// what they leave.
-const AGENT_CAPABILITIES: [&str; 8] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-];
 
 /// What the agent needs until its network filter stands.
 const NETWORK_SETUP: &str = "CAP_NET_ADMIN";

@@ -10,6 +10,7 @@ use agentkernel_backend::{
     AgentGuest, Backend, BackendError, BoxRecord, Entrance, EphemeralBox, Guest, HandOver, ImageBuilder,
     Images, Lifetime, Probe, Reclaimed, UnspokenAgent, ask_to_end, refuse_unsupported,
 };
+use agentkernel_image::{ImageStore, StoreImages};
 use agentkernel_model::{
     Action, BackendName, Capabilities, Feature, Isolation, Mib, Phase, PhaseError, SandboxSpec,
 };
@@ -21,16 +22,16 @@ use tokio::net::UnixStream;
 use crate::boot::{Boot, Door};
 use crate::ephemeral::NativeBox;
 use crate::identity::IdMap;
-use crate::images::{NativeImages, NativeSettings, Start};
+use crate::images::{self, NativeSettings, Start};
 use crate::instance::{Folder, Instance};
 use crate::layout::{Backing, Base};
 use crate::lease;
 use crate::machine::Machine;
 use crate::name::{NAME, name};
-use crate::network::Stamp;
 use crate::process::reap_when_ended;
 use crate::remains::Remains;
 use crate::{hand_over, sandbox};
+use agentkernel_network::Stamp;
 
 /// The embedded Linux sandbox.
 pub struct NativeBackend {
@@ -39,7 +40,7 @@ pub struct NativeBackend {
     machine: Arc<Machine>,
     capabilities: Capabilities,
     agent: OnceLock<PathBuf>,
-    images: NativeImages,
+    images: StoreImages,
 }
 
 impl NativeBackend {
@@ -47,7 +48,7 @@ impl NativeBackend {
     pub fn open(state_dir: &Path, settings: NativeSettings) -> Result<Self, BackendError> {
         let machine = Machine::detect();
         let capabilities = machine.capabilities();
-        let images = NativeImages::open(&machine, state_dir, &settings);
+        let images = images::images(&machine, state_dir, &settings);
         Ok(Self {
             state_dir: state_dir.to_owned(),
             name: name(),
@@ -56,6 +57,11 @@ impl NativeBackend {
             agent: OnceLock::new(),
             images,
         })
+    }
+
+    /// The images that boxes start from, for others who start from the same.
+    pub fn image_store(&self) -> &ImageStore {
+        &self.images.store
     }
 
     /// The installed guest agent and the folder to build on.
@@ -103,7 +109,7 @@ impl NativeBackend {
     ) -> Result<Vec<(&'static str, Duration)>, BackendError> {
         let failed = |source| BackendError::runtime("read the costs of a box's steps", source);
         let (mut costs, report) = io::pipe().map_err(failed)?;
-        let start = self.images.start(spec)?;
+        let start = Start::of(&self.images, spec)?;
         let made = self.boot_ephemeral(spec, start, Some(report)).await?;
         let kinds = made.kinds();
         Box::new(made).destroy().await?;
@@ -289,7 +295,7 @@ impl Backend for NativeBackend {
 
     async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError> {
         self.check_user(spec)?;
-        let start = self.images.start(spec)?;
+        let start = Start::of(&self.images, spec)?;
         Ok(Box::new(self.boot_ephemeral(spec, start, None).await?))
     }
 
@@ -332,7 +338,7 @@ impl Backend for NativeBackend {
         let failed = |source| BackendError::runtime(format!("start sandbox {}", record.name), source);
         self.clear(record, &folder).map_err(failed)?;
         // Held until the overlay is made, which keeps the files.
-        let Start { base, lease: _lease } = self.images.start(&record.spec)?;
+        let Start { base, lease: _lease } = Start::of(&self.images, &record.spec)?;
         let result = self.boot_persistent(record, &folder, &base).await;
         if result.is_err() {
             self.clear(record, &folder).map_err(failed)?;

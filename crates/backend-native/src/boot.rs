@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use agentkernel_backend::BackendError;
+use agentkernel_backend::{AGENT_CAPABILITIES, BackendError};
 use agentkernel_model::{
     Access, Boundary, Feature, Isolation, Mib, Mount, NetworkAccess, Profile, SandboxSpec,
 };
@@ -26,8 +26,8 @@ use crate::identity::IdMap;
 use crate::layout::{AGENT_SLOT, Backing, Base, LOG_SLOT, Layout, UserMount, c_string};
 use crate::machine::Machine;
 use crate::name::NAME;
-use crate::network::NetworkHost;
 use crate::trees::{self, Tree};
+use agentkernel_network::NetworkHost;
 
 /// Numbers of the agent's descriptors.
 const STREAM: i32 = 3;
@@ -36,19 +36,6 @@ const LOGS: i32 = 5;
 const FAILURES: i32 = 6;
 const AGENT: i32 = 7;
 const TRACE: i32 = 8;
-
-/// What the agent keeps beyond what it lets commands have: it switches users, writes files for any of them, and ends
-/// what they leave.
-const AGENT_CAPABILITIES: [&str; 8] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-];
 
 /// How the host will speak to the agent.
 pub(crate) enum Door {

@@ -15,7 +15,6 @@ mod lease;
 mod machine;
 mod mounts;
 mod name;
-mod network;
 mod process;
 mod remains;
 mod sandbox;

@@ -8,7 +8,7 @@ use agentkernel_sys::cgroup::{CgroupHost, Resource};
 use agentkernel_sys::landlock::LandlockAbi;
 
 use crate::identity::{IdMap, RANGE, Subordinate};
-use crate::network::{NetworkHost, Stamp};
+use agentkernel_network::{NetworkHost, Stamp};
 
 /// Facts of this machine and this caller.
 #[derive(Debug)]

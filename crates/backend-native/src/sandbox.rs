@@ -6,6 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use agentkernel_model::{Feature, SandboxSpec};
+use agentkernel_sys::ext4_file;
 use agentkernel_sys::process::Namespaces;
 use agentkernel_sys::steps::{Failure, Program, Step};
 use rustix::fs::AtFlags;
@@ -33,7 +34,7 @@ pub(crate) fn make_layers(
 ) -> io::Result<()> {
     if let Some(size) = limit(spec, waived) {
         if !image(folder).exists() {
-            disk::make(&image(folder), size, id_map.root_outside())?;
+            ext4_file::make(&image(folder), size.bytes(), id_map.root_outside())?;
         }
         return Ok(());
     }

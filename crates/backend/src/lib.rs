@@ -11,7 +11,7 @@ mod images;
 mod registry;
 mod requirements;
 
-pub use agent::{AgentGuest, Entrance, UnspokenAgent};
+pub use agent::{AGENT_CAPABILITIES, AgentGuest, Entrance, UnspokenAgent};
 pub use contract::{Backend, BoxRecord, EphemeralBox, Probe, Reclaimed};
 pub use ending::ask_to_end;
 pub use error::BackendError;

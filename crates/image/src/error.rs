@@ -168,6 +168,15 @@ pub enum ImageError {
         /// What was asked for.
         image: String,
     },
+    /// As [`ImageError::Unpacked`], where a block device should be made of it.
+    #[error(
+        "image {image} can't be made into a block device for a virtual machine: the archives that it came as were dropped \
+         to keep within `images.max_size`; remove it, raise the limit and pull or import it again"
+    )]
+    LayersDropped {
+        /// What was asked for.
+        image: String,
+    },
     /// The beginning of several ids.
     #[error("{prefix} is the beginning of several images' ids; give more digits")]
     Ambiguous {

@@ -73,6 +73,12 @@ fn import(store: &ImageStore, archive: &Path) -> Result<(), ImageError> {
     store.import(request).map(drop)
 }
 
+fn block(store: &ImageStore) {
+    let image = store.find(&NAME.parse().unwrap()).unwrap().unwrap();
+    let block = store.block_image(&image.id).unwrap();
+    assert_eq!(block.path.metadata().unwrap().len(), block.bytes);
+}
+
 async fn pull(store: &ImageStore, registry: &str) -> Result<(), ImageError> {
     let image: ImageRef = format!("{registry}/{NAME}").parse().unwrap();
     store.prepare(&image, PullPolicy::Missing, &settings(registry), &()).await.map(drop)
@@ -86,6 +92,10 @@ async fn child() {
     let store = open(Path::new(parts[0]));
     match parts[1] {
         "import" => import(&store, Path::new(parts[2])).unwrap(),
+        "block" => {
+            import(&store, Path::new(parts[2])).unwrap();
+            block(&store);
+        }
         "pull" => pull(&store, parts[2]).await.unwrap(),
         "churn" => churn(&store, parts[2], parts[3].parse().unwrap()).await,
         other => panic!("{other}"),
@@ -178,6 +188,15 @@ fn undisturbed(folder: &Path, what: &str) -> (BTreeMap<PathBuf, u64>, Duration) 
     (expected, duration)
 }
 
+/// Removes all. A child that a test beside this one has just forked holds our leases until it executes its program.
+fn prune_all(store: &ImageStore) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !store.list().unwrap().is_empty() {
+        assert!(Instant::now() < deadline, "an image is still held");
+        store.prune(&PruneRequest { all: true, ..PruneRequest::default() }).unwrap();
+    }
+}
+
 /// Starts a child and kills it after `moment`; whether it was still at work.
 fn killed(state: &Path, what: &str, moment: Duration) -> bool {
     let mut child = spawn(state, what);
@@ -215,7 +234,7 @@ async fn killed_at_random(what: &str, times: usize, finish: impl AsyncFn(&ImageS
         let pruned = store.prune(&PruneRequest::default()).unwrap();
         assert!(pruned.images.is_empty() && !pruned.left_for_next, "{pruned:?}");
         assert_eq!(listing(&state), expected, "killed after {moment:?}");
-        store.prune(&PruneRequest { all: true, ..PruneRequest::default() }).unwrap();
+        prune_all(&store);
         let left: Vec<_> = listing(&state).into_iter().filter(|(_, size)| *size > 0).collect();
         assert!(left.is_empty(), "{left:?}");
         std::fs::remove_dir_all(&state).unwrap();
@@ -230,6 +249,19 @@ async fn imports_survive_kill_at_50_random_moments() {
     std::fs::write(&archive, docker_archive(NAME, &layers(), "{}")).unwrap();
     let what = format!("import|{}", archive.display());
     killed_at_random(&what, 50, async |store| import(store, &archive).unwrap()).await;
+}
+
+#[tokio::test]
+async fn block_images_survive_kill_at_50_random_moments() {
+    let dir = temporary_folder();
+    let archive = dir.path().join("image.tar");
+    std::fs::write(&archive, docker_archive(NAME, &layers(), "{}")).unwrap();
+    let what = format!("block|{}", archive.display());
+    killed_at_random(&what, 50, async |store| {
+        import(store, &archive).unwrap();
+        block(store);
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -278,6 +310,11 @@ async fn churn(store: &ImageStore, registry: &str, seed: u64) {
                         assert_eq!(files, 3 * 20 * 8_000, "what is held stays whole");
                     }
                     // Removed between the two.
+                    Err(ImageError::Missing { .. }) => {}
+                    Err(error) => panic!("{error}"),
+                }
+                match store.block_image(&id) {
+                    Ok(block) => assert_eq!(block.path.metadata().unwrap().len(), block.bytes),
                     Err(ImageError::Missing { .. }) => {}
                     Err(error) => panic!("{error}"),
                 }

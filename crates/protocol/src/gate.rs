@@ -8,14 +8,14 @@ use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The agent serves already.
-const READY: u8 = b'R';
+pub(crate) const READY: u8 = b'R';
 /// The agent waits for its set-up.
 const NEEDS_SETUP: u8 = b'S';
 /// The set-up failed: a length and a text follow, and then the agent ends.
 const FAILED: u8 = b'F';
 
 /// The most bytes of one part of a set-up.
-const MAX_PART: usize = 1 << 20;
+pub(crate) const MAX_PART: usize = 1 << 20;
 
 /// The most bytes of a reason.
 const MAX_REASON: usize = 1024;
@@ -55,11 +55,18 @@ pub enum GateError {
 
 /// The host's side: whether the agent waits for its set-up, to be sent with [`send_setup`]; else it serves.
 pub async fn needs_setup<S: AsyncRead + Unpin>(stream: &mut S) -> Result<bool, GateError> {
-    match stream.read_u8().await? {
+    match state(stream).await? {
         READY => Ok(false),
         NEEDS_SETUP => Ok(true),
-        FAILED => Err(reason(stream).await?),
         byte => Err(GateError::Unknown { byte }),
+    }
+}
+
+/// What the agent says of itself, a failure apart.
+pub(crate) async fn state<S: AsyncRead + Unpin>(stream: &mut S) -> Result<u8, GateError> {
+    match stream.read_u8().await? {
+        FAILED => Err(reason(stream).await?),
+        byte => Ok(byte),
     }
 }
 
@@ -71,9 +78,7 @@ where
     let Setup { network_filter, system_call_filter } = setup;
     let mut message = Vec::with_capacity(8 + network_filter.len() + system_call_filter.len());
     for part in [network_filter, system_call_filter] {
-        let length = u32::try_from(part.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-        message.extend(length.to_le_bytes());
-        message.extend(part);
+        write_part(part, &mut message)?;
     }
     stream.write_all(&message).await?;
     stream.flush().await?;
@@ -117,7 +122,16 @@ where
     Ok(Setup { network_filter: part(stream).await?, system_call_filter: part(stream).await? })
 }
 
-async fn part<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
+/// Appends a part of a set-up to `message`.
+pub(crate) fn write_part(part: &[u8], message: &mut Vec<u8>) -> io::Result<()> {
+    let length = u32::try_from(part.len()).ok().filter(|_| part.len() <= MAX_PART);
+    let too_long = || io::Error::new(io::ErrorKind::InvalidInput, "a part of the set-up is too long");
+    message.extend(length.ok_or_else(too_long)?.to_le_bytes());
+    message.extend(part);
+    Ok(())
+}
+
+pub(crate) async fn part<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Vec<u8>> {
     let length = stream.read_u32_le().await? as usize;
     if length > MAX_PART {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "a part of the set-up is too long"));

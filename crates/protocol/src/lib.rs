@@ -2,13 +2,14 @@
 //! Shared by both sides, and knows nothing of either. Whatever the other side sends, nothing here panics, allocates by
 //! a claimed length, or keeps more than a fixed number of bytes.
 
-pub use minicbor::bytes::ByteVec;
+pub use minicbor::bytes::{ByteArray, ByteVec};
 pub use minicbor::{Decode, Encode};
 
 mod entry;
 mod frame;
 mod gate;
 mod log_record;
+pub mod machine;
 mod message;
 mod mux;
 

@@ -5,6 +5,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::Entry;
+use crate::machine::Renewal;
 
 /// The first bytes of a [`Hello`].
 pub const MAGIC: &[u8] = b"agentkernel";
@@ -166,6 +167,21 @@ pub enum Request {
         #[n(2)]
         follow: bool,
     },
+    /// End everything in a box that is a machine of its own, put what was written onto its disk, and switch it off:
+    /// [`Event::Done`] before the last, where the stream lives that long.
+    #[n(16)]
+    PowerOff {
+        /// Milliseconds that processes have between SIGTERM and SIGKILL.
+        #[n(0)]
+        grace_ms: u64,
+    },
+    /// Stop the time of all commands of a box that is a machine of its own, before the machine itself stands still:
+    /// [`Event::Done`] once none of them runs.
+    #[n(17)]
+    StandStill,
+    /// Make new what has to be, and let the commands go on: [`Event::Done`]. Fine where none stands still.
+    #[n(18)]
+    GoOn(#[n(0)] Box<Renewal>),
 }
 
 /// A command to run.

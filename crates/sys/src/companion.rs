@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, c_char};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
@@ -40,23 +40,50 @@ impl Companion<'_> {
     pub fn start(&self) -> io::Result<()> {
         let arguments: Vec<*const c_char> = pointers(self.arguments);
         let environment: Vec<*const c_char> = pointers(self.environment);
-        let mut intermediate = || {
-            let mut watcher = || watch(self, &arguments, &environment);
-            #[expect(unsafe_code, reason = "the watcher must not be this process's child")]
-            // SAFETY: `watch` is child-safe: system calls only, then _exit.
-            let started = unsafe { clone_into(Namespaces::NONE, None, &mut watcher) };
-            exit(i32::from(started.is_err()))
-        };
-        #[expect(unsafe_code, reason = "a child that starts the watcher and ends")]
-        // SAFETY: the closure makes system calls only (clone_into allocates nothing), then _exit.
-        let child = unsafe { clone_into(Namespaces::NONE, None, &mut intermediate) }?;
-        let status =
-            rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child.pid), WaitOptions::empty()))?;
-        match status.and_then(|(_, status)| status.exit_status()) {
-            Some(0) => Ok(()),
-            _ => Err(io::Error::other("the watcher of a background program could not be started")),
-        }
+        start_detached(&mut || watch(self, &arguments, &environment))
     }
+}
+
+/// Ends a process with something else: kills the process of `pidfd` as soon as `life` is readable or has hung up, which the
+/// reading end of a pipe does when its last writing end is closed, by whoever holds that, however it ends. A small
+/// watcher, in a session of its own and a child of init, waits for that or for the end of the process. Returns when the
+/// watcher is on its way.
+pub fn end_with(life: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    start_detached(&mut || {
+        if rustix::process::setsid().is_err() {
+            exit(1);
+        }
+        keep_only(life, pidfd);
+        kill_at_end(life, pidfd)
+    })
+}
+
+/// Starts a process that is nobody's child: clones one that clones another with `child` and ends.
+fn start_detached(child: &mut dyn FnMut() -> Infallible) -> io::Result<()> {
+    let mut intermediate = || {
+        #[expect(unsafe_code, reason = "the watcher must not be this process's child")]
+        // SAFETY: `child` is child-safe by the contract of this module: system calls only, then _exit.
+        let started = unsafe { clone_into(Namespaces::NONE, None, child) };
+        exit(i32::from(started.is_err()))
+    };
+    #[expect(unsafe_code, reason = "a child that starts the watcher and ends")]
+    // SAFETY: the closure makes system calls only (clone_into allocates nothing), then _exit.
+    let child = unsafe { clone_into(Namespaces::NONE, None, &mut intermediate) }?;
+    let status =
+        rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(child.pid), WaitOptions::empty()))?;
+    match status.and_then(|(_, status)| status.exit_status()) {
+        Some(0) => Ok(()),
+        _ => Err(io::Error::other("the watcher of a background program could not be started")),
+    }
+}
+
+/// Waits for either and kills the process of `pidfd`, also when polling failed: it must not run unwatched. One that has
+/// ended already is no error. Child-safe.
+fn kill_at_end(life: BorrowedFd<'_>, pidfd: BorrowedFd<'_>) -> ! {
+    let mut fds = [PollFd::new(&life, PollFlags::IN), PollFd::new(&pidfd, PollFlags::IN)];
+    while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
+    let killed = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+    exit(i32::from(killed.is_err()))
 }
 
 fn pointers(texts: &[CString]) -> Vec<*const c_char> {
@@ -79,16 +106,16 @@ fn watch(
     let started = unsafe { clone_into(Namespaces::NONE, None, &mut program) };
     let Ok(child) = started else { exit(1) };
     // Everything else this process had open belongs to its ancestor: a stream held open here would never end there.
-    let mut keep = [companion.accompanied.as_raw_fd(), child.pidfd.as_raw_fd()];
+    keep_only(companion.accompanied, child.pidfd.as_fd());
+    kill_at_end(companion.accompanied, child.pidfd.as_fd())
+}
+
+/// Closes all but these two. Child-safe.
+fn keep_only(one: BorrowedFd<'_>, other: BorrowedFd<'_>) {
+    let mut keep = [one.as_raw_fd(), other.as_raw_fd()];
     keep.sort_unstable();
     // There is nobody to tell where it fails (Linux before 5.9).
     close_all_but(0, &keep).ok();
-    let mut fds =
-        [PollFd::new(&companion.accompanied, PollFlags::IN), PollFd::new(&child.pidfd, PollFlags::IN)];
-    while rustix::event::poll(&mut fds, None) == Err(Errno::INTR) {}
-    // Also when polling failed: the program must not run unwatched. One that has ended already is no error.
-    let killed = rustix::process::pidfd_send_signal(&child.pidfd, Signal::KILL);
-    exit(i32::from(killed.is_err()))
 }
 
 /// Becomes the program.
@@ -157,7 +184,6 @@ pub fn open_process(pid: u32) -> io::Result<Option<OwnedFd>> {
 mod tests {
     use super::*;
     use std::io::{Read, Write};
-    use std::os::fd::AsFd;
     use std::time::Duration;
 
     /// A program that says its process id; the accompanied process; and a pipe that ends with whoever holds it.
@@ -197,6 +223,21 @@ mod tests {
         // Nobody holds the pipe any more: neither the program nor its watcher.
         assert_eq!(reader.read(&mut [0]).unwrap(), 0);
         std::io::stdout().flush().unwrap();
+    }
+
+    #[test]
+    fn a_process_ends_with_a_life_that_can_be_given_away() {
+        let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let pidfd = open_process(sleeper.id()).unwrap().unwrap();
+        let (life, holder) = std::io::pipe().unwrap();
+        end_with(life.as_fd(), pidfd.as_fd()).unwrap();
+        drop(life);
+        let second_holder = holder.try_clone().unwrap();
+        drop(holder);
+        assert!(!crate::process::wait_ended(&pidfd, Some(Duration::from_millis(50))).unwrap());
+        drop(second_holder);
+        assert!(crate::process::wait_ended(&pidfd, Some(Duration::from_secs(5))).unwrap());
+        sleeper.wait().unwrap();
     }
 
     #[test]

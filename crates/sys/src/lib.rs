@@ -6,9 +6,11 @@ pub mod cgroup;
 pub mod companion;
 pub mod descriptor_channel;
 mod descriptor_table;
+pub mod ext4_file;
 #[cfg(test)]
 mod forked;
 pub mod inherited;
+pub mod kvm;
 pub mod landlock;
 pub mod loop_device;
 pub mod loopback;
@@ -23,4 +25,5 @@ pub mod rlimit;
 pub mod seccomp;
 pub mod standard_streams;
 pub mod steps;
+pub mod tap;
 pub mod tree_channel;

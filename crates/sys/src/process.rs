@@ -22,8 +22,12 @@ impl Namespaces {
             | libc::CLONE_NEWIPC
             | libc::CLONE_NEWUTS) as u64,
     );
+    /// The same without one for users, for a process that root makes: mount, pid, net, ipc and uts.
+    pub const SERVICE: Self = Self(Self::BOX.0 & !(libc::CLONE_NEWUSER as u64));
     /// A user namespace alone: carries an id mapping for idmapped mounts.
     pub const USER: Self = Self(libc::CLONE_NEWUSER as u64);
+    /// A mount namespace alone: what is mounted there goes with its last process. Only root can.
+    pub const MOUNT: Self = Self(libc::CLONE_NEWNS as u64);
 }
 
 /// Of linux/sched.h; libc's constant overflows its type.

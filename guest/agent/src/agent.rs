@@ -10,15 +10,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::LocalSet;
 
 use crate::children::{self, Children};
 use crate::log::LogFolder;
+use crate::machine::Keeper;
 use crate::meeting;
-use crate::options::{Options, StartError};
+use crate::options::{Meeting, Options, StartError};
 use crate::table::Table;
-use crate::{own_folder, raw, service};
+use crate::{machine, own_folder, raw, service};
 
 /// Clients at once.
 pub(crate) const MAX_CONNECTIONS: usize = 256;
@@ -35,9 +36,32 @@ pub(crate) struct Agent {
     pub(crate) null: OwnedFd,
     /// The capabilities that commands may keep.
     pub(crate) command_capabilities: u64,
+    /// Told when the machine is to be switched off; there only where the box is one.
+    pub(crate) power_off: Option<Notify>,
+    /// Makes the machine another one, where the box is a machine that may be copied.
+    pub(crate) keeper: Option<Keeper>,
+    /// What each command becomes a member of by writing "0", so that its time can be stopped.
+    pub(crate) command_group: Option<OwnedFd>,
 }
 
 impl Agent {
+    /// Without any command yet. Opens what commands could change.
+    pub(crate) fn new(logs: LogFolder, command_capabilities: u64) -> Result<Self, StartError> {
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(StartError::step("open /dev/null"))?;
+        Ok(Self {
+            children: Rc::default(),
+            table: Table::default(),
+            logs,
+            kept: OnceCell::new(),
+            null,
+            command_capabilities,
+            power_off: None,
+            keeper: None,
+            command_group: None,
+        })
+    }
+
     /// The commands, with what earlier agents have left: that is looked for at the first call, since most boxes are never
     /// asked for it. Must be called before anything is noted of a new detached command.
     pub(crate) fn all_commands(&self) -> &Table {
@@ -51,6 +75,9 @@ pub(crate) fn run(options: &Options) -> Result<(), StartError> {
     if let Some(socket) = &options.relay {
         return meeting::relay(socket);
     }
+    if options.meeting == Some(Meeting::Machine) {
+        return machine::run(options);
+    }
     let take = |fd: Option<i32>, action| fd.map(raw::inherited).transpose().map_err(StartError::step(action));
     let stream = take(options.stream, "use --stream-fd")?;
     let listener = take(options.listen, "use --listen-fd")?;
@@ -58,23 +85,10 @@ pub(crate) fn run(options: &Options) -> Result<(), StartError> {
         Some(path) => Some(own_folder::open(path).map_err(StartError::step("use --log-dir"))?),
         None => take(options.log_dir, "use --log-dir-fd")?,
     };
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-        .map_err(StartError::step("hide from debuggers"))?;
-    let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .map_err(StartError::step("open /dev/null"))?;
-    let agent = Rc::new(Agent {
-        children: Rc::default(),
-        table: Table::default(),
-        logs: LogFolder::new(log_dir, !options.exit_with_stream),
-        kept: OnceCell::new(),
-        null,
-        command_capabilities: options.command_capabilities.unwrap_or(u64::MAX),
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(StartError::step("start the event loop"))?;
-    LocalSet::new().block_on(&runtime, async {
+    hide()?;
+    let logs = LogFolder::new(log_dir, !options.exit_with_stream);
+    let agent = Rc::new(Agent::new(logs, options.command_capabilities.unwrap_or(u64::MAX))?);
+    run_alone(async {
         match &options.meeting {
             Some(meeting) => {
                 let reaper = tokio::task::spawn_local(children::reap_all(Rc::clone(&agent.children)));
@@ -86,6 +100,21 @@ pub(crate) fn run(options: &Options) -> Result<(), StartError> {
             None => serve(agent, stream, listener, options.exit_with_stream).await,
         }
     })
+}
+
+/// Keeps other processes from looking into this one.
+pub(crate) fn hide() -> Result<(), StartError> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(StartError::step("hide from debuggers"))
+}
+
+/// The event loop: everything of the agent is in it, on one thread.
+pub(crate) fn run_alone<T>(life: impl Future<Output = Result<T, StartError>>) -> Result<T, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(StartError::step("start the event loop"))?;
+    LocalSet::new().block_on(&runtime, life)
 }
 
 async fn serve(

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::io::Interest;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::options::StartError;
 use crate::{pump, raw};
@@ -17,6 +17,7 @@ pub(crate) struct Children {
     waiting: RefCell<HashMap<i32, oneshot::Sender<i32>>>,
     /// Supervisors and workers.
     own: RefCell<Vec<i32>>,
+    reaped: Notify,
 }
 
 impl Children {
@@ -39,6 +40,11 @@ impl Children {
         self.own.borrow().clone()
     }
 
+    /// Waits until a process has been reaped since the last call.
+    pub(crate) async fn reaped(&self) {
+        self.reaped.notified().await;
+    }
+
     fn reap(&self) {
         while let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG | WaitOptions::UNTRACED)
         {
@@ -46,6 +52,7 @@ impl Children {
                 self.resume(pid);
                 continue;
             }
+            self.reaped.notify_one();
             let pid = pid.as_raw_pid();
             self.own.borrow_mut().retain(|own| *own != pid);
             if let Some(sender) = self.waiting.borrow_mut().remove(&pid) {

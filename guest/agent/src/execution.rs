@@ -59,7 +59,8 @@ pub(crate) async fn run(agent: &Rc<Agent>, channel: &Channel, exec: &Exec) -> Re
     let (ends, stdio) = streams(agent, exec)?;
     let started = Instant::now();
     let program = command.program();
-    let launched = launch(command, stdio).map_err(|error| system("starting the command", error))?;
+    let launched = launch(command, stdio, agent.command_group.as_ref())
+        .map_err(|error| system("starting the command", error))?;
     let (supervisor, socket) = launched;
     agent.children.add_own(supervisor);
     let lost = |error: std::io::Error| io("starting the command", &error);

@@ -27,12 +27,16 @@ pub(crate) struct Stdio {
 }
 
 /// Starts `command` under a supervisor of its own. Returns the supervisor and the socket to it; whether the command
-/// itself starts comes as a report.
-pub(crate) fn launch(mut command: Command, stdio: Stdio) -> Result<(Pid, OwnedFd), Errno> {
+/// itself starts comes as a report. Both become members of `group`, where there is one.
+pub(crate) fn launch(
+    mut command: Command,
+    stdio: Stdio,
+    group: Option<&OwnedFd>,
+) -> Result<(Pid, OwnedFd), Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (ours, theirs) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     match raw::fork()? {
-        Fork::Child => supervisor::run(&mut command, &stdio, &theirs),
+        Fork::Child => supervisor::run(&mut command, &stdio, &theirs, group),
         Fork::Parent(pid) => Ok((pid, ours)),
     }
 }

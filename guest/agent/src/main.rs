@@ -11,6 +11,7 @@ mod flow;
 mod identity;
 mod launch;
 mod log;
+mod machine;
 mod meeting;
 mod options;
 mod own_folder;

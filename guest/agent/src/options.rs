@@ -38,6 +38,8 @@ pub(crate) enum Meeting {
     Listen(PathBuf),
     /// Over standard input and output.
     Stdio,
+    /// Over vsock, as the first process of a virtual machine, which is made a box first.
+    Machine,
 }
 
 /// Why the agent can't start.
@@ -58,7 +60,9 @@ pub(crate) enum StartError {
         needs: &'static str,
     },
     /// Nobody could ever talk to it.
-    #[error("agentkernel-agent: give --stream-fd, --listen-fd, --door, --listen, --stdio or --relay")]
+    #[error(
+        "agentkernel-agent: give --stream-fd, --listen-fd, --door, --listen, --stdio, --relay or machine"
+    )]
     NoStream,
     /// What the host sent could not be done.
     #[error("agentkernel-agent: could not set up: {reason}")]
@@ -66,6 +70,9 @@ pub(crate) enum StartError {
         /// Why.
         reason: String,
     },
+    /// It would change the machine that it runs on.
+    #[error("agentkernel-agent: only the first process of a virtual machine can make it a box")]
+    NotFirst,
     /// Nobody waits any more for a box of one stream.
     #[error("agentkernel-agent: the box's owner is gone")]
     OwnerGone,
@@ -89,6 +96,9 @@ impl StartError {
 /// Reads the arguments after the program's name.
 pub(crate) fn parse(arguments: &[OsString]) -> Result<Options, StartError> {
     let mut options = Options::default();
+    // A kernel hands its first process all words of its own command line that it doesn't know (kernel-parameters of the
+    // Linux documentation): "machine" is the one for us.
+    let is_machine = arguments.iter().any(|argument| argument == "machine");
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
         if let Some(known) = path_option(argument) {
@@ -126,6 +136,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Options, StartError> {
             }
             Some("--exit-with-stream") => options.exit_with_stream = true,
             Some("--stdio") => options.meeting = Some(Meeting::Stdio),
+            Some("machine") => options.meeting = Some(Meeting::Machine),
             Some("--agent-capabilities") => {
                 options.agent_capabilities = Some(number("--agent-capabilities", 16)?);
             }
@@ -133,6 +144,7 @@ pub(crate) fn parse(arguments: &[OsString]) -> Result<Options, StartError> {
             Some("--command-capabilities") => {
                 options.command_capabilities = Some(number("--command-capabilities", 16)?);
             }
+            _ if is_machine => {}
             _ => return Err(StartError::Unknown { argument: argument.clone() }),
         }
     }
@@ -186,6 +198,9 @@ mod tests {
         assert_eq!(parse(&words("--stdio")).unwrap().meeting, Some(Meeting::Stdio));
         assert_eq!(parse(&words("--listen /s")).unwrap().meeting, Some(Meeting::Listen("/s".into())));
         assert_eq!(parse(&words("--relay /s")).unwrap().relay, Some("/s".into()));
+        let machine =
+            parse(&words("nosuch machine --listen-fd 5 virtio_mmio.device=512@0xfeb00e00:12")).unwrap();
+        assert_eq!((machine.meeting, machine.listen), (Some(Meeting::Machine), Some(5)));
     }
 
     #[test]

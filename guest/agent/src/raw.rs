@@ -6,10 +6,12 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
 use rustix::io::Errno;
+use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
+use rustix::net::{AddressFamily, SocketAddrAny};
 use rustix::process::Pid;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -25,8 +27,8 @@ pub(crate) enum Fork {
 /// Copies this process. The child holds copies of all descriptors, the event loop's among them: it must close them
 /// before anything else ([`close_all_but`]).
 pub(crate) fn fork() -> Result<Fork, Errno> {
-    // SAFETY: the agent has one thread, so no lock can be held by a thread that the child lacks, and the child may go on
-    // to use the allocator.
+    // SAFETY: the agent has one thread, beside those of live mounts, which take no lock and use no allocator. So no lock can
+    // be held by a thread that the child lacks, and the child may go on to use the allocator.
     match unsafe { libc::fork() } {
         -1 => Err(last_error()),
         0 => Ok(Fork::Child),
@@ -179,6 +181,93 @@ pub(crate) fn kill(pid: i32, signal: i32) -> Result<(), Errno> {
     if unsafe { libc::kill(pid, signal) } == -1 { Err(last_error()) } else { Ok(()) }
 }
 
+/// The host's number among vsock addresses (vsock(7)).
+pub(crate) const HOST: u32 = libc::VMADDR_CID_HOST;
+
+/// A vsock address.
+pub(crate) struct VsockAddress(libc::sockaddr_vm);
+
+impl VsockAddress {
+    /// A port of one machine.
+    pub(crate) fn new(machine: u32, port: u32) -> Self {
+        // SAFETY: the structure holds numbers only, for which all zeroes are values.
+        let mut address = unsafe { std::mem::zeroed::<libc::sockaddr_vm>() };
+        // It is 40.
+        address.svm_family = libc::AF_VSOCK as libc::sa_family_t;
+        address.svm_port = port;
+        address.svm_cid = machine;
+        Self(address)
+    }
+
+    /// A port of this machine, under whatever number that has.
+    pub(crate) fn of_anybody(port: u32) -> Self {
+        Self::new(libc::VMADDR_CID_ANY, port)
+    }
+
+    /// The same as the kernel gave it, if it is one.
+    pub(crate) fn of(any: &SocketAddrAny) -> Option<Self> {
+        let is_whole = any.addr_len() as usize >= size_of::<libc::sockaddr_vm>();
+        if any.address_family() != AddressFamily::VSOCK || !is_whole {
+            return None;
+        }
+        // SAFETY: that many bytes are initialised there, and the structure holds numbers only; it may lie anywhere.
+        Some(Self(unsafe { any.as_ptr().cast::<libc::sockaddr_vm>().read_unaligned() }))
+    }
+
+    /// Whose it is.
+    pub(crate) fn machine(&self) -> u32 {
+        self.0.svm_cid
+    }
+}
+
+// SAFETY: the pointer is that of a whole sockaddr_vm, which outlives the call of `f`.
+unsafe impl SocketAddrArg for VsockAddress {
+    unsafe fn with_sockaddr<R>(&self, f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R) -> R {
+        f(ptr::from_ref(&self.0).cast(), size_of::<libc::sockaddr_vm>() as SocketAddrLen)
+    }
+}
+
+/// How long a vsock stream may take to be connected; else it is two seconds (vsock(7), SO_VM_SOCKETS_CONNECT_TIMEOUT).
+pub(crate) fn wait_longer_to_connect(socket: &OwnedFd, seconds: i64) -> Result<(), Errno> {
+    // Of linux/vm_sockets.h, the one whose structure has this size.
+    const CONNECT_TIMEOUT: libc::c_int = 6;
+    let time = libc::timeval { tv_sec: seconds, tv_usec: 0 };
+    // SAFETY: the kernel reads as many bytes as a timeval has, which are there.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::AF_VSOCK,
+            CONNECT_TIMEOUT,
+            (&raw const time).cast(),
+            size_of::<libc::timeval>() as libc::socklen_t,
+        )
+    };
+    if result == -1 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Stirs `bytes`, which nobody else knows, into the kernel's random generator, and has that take them up now (random(4)).
+pub(crate) fn add_entropy(random: &OwnedFd, bytes: &[u8]) -> Result<(), Errno> {
+    // RNDADDENTROPY and RNDRESEEDCRNG of linux/random.h.
+    const ADD: libc::c_ulong = 0x4008_5203;
+    const RESEED: libc::c_ulong = 0x5207;
+    let length =
+        i32::try_from(bytes.len()).ok().filter(|length| *length <= i32::MAX / 8).ok_or(Errno::INVAL)?;
+    // struct rand_pool_info: bits, bytes, and what is to be stirred in.
+    let message = [&(length * 8).to_ne_bytes()[..], &length.to_ne_bytes(), bytes].concat();
+    // SAFETY: the kernel reads the two numbers and as many bytes as the second one says, which are there.
+    if unsafe { libc::ioctl(random.as_raw_fd(), ADD as _, message.as_ptr()) } == -1 {
+        return Err(last_error());
+    }
+    // SAFETY: without an argument.
+    if unsafe { libc::ioctl(random.as_raw_fd(), RESEED as _, 0) } == -1 { Err(last_error()) } else { Ok(()) }
+}
+
+/// Makes this process's control group the root of all that it and its children see of them (cgroup_namespaces(7)).
+pub(crate) fn own_cgroup_root() -> Result<(), Errno> {
+    // SAFETY: touches no memory, and leaves files and descriptors as they are.
+    if unsafe { libc::unshare(libc::CLONE_NEWCGROUP) } == -1 { Err(last_error()) } else { Ok(()) }
+}
+
 /// A list of C strings with the pointers that exec wants, made before the fork.
 pub(crate) struct PointerList {
     strings: Vec<CString>,
@@ -239,8 +328,6 @@ pub(crate) fn exec(
 
 #[cfg(test)]
 mod tests {
-    use std::os::fd::AsRawFd;
-
     use super::*;
 
     #[test]
@@ -268,6 +355,20 @@ mod tests {
         assert_eq!(read_onto(&reader, &mut out, 100), Ok(0));
         assert_eq!(read_onto(&reader, &mut out, 0), Ok(0));
         assert_eq!(out, b"xabcdef");
+    }
+
+    #[test]
+    fn a_vsock_address_survives_the_kernels_form() {
+        let address = VsockAddress::of(&VsockAddress::new(HOST, 1024).as_any()).unwrap();
+        assert_eq!((address.machine(), address.0.svm_port), (2, 1024));
+        let other = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        assert!(VsockAddress::of(&other.as_any()).is_none());
+    }
+
+    #[test]
+    fn entropy_is_for_the_random_generator_only() {
+        let null = std::fs::OpenOptions::new().write(true).open("/dev/null").unwrap();
+        assert_eq!(add_entropy(&null.into(), &[1; 32]), Err(Errno::NOTTY));
     }
 
     #[test]

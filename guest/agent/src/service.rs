@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt;
 
 use crate::agent::Agent;
 use crate::failure::failure;
-use crate::{execution, log, port, worker};
+use crate::{execution, log, machine, port, worker};
 
 /// Serves one channel to its end.
 pub(crate) async fn serve(agent: Rc<Agent>, accepted: Accepted) {
@@ -46,6 +46,10 @@ async fn dispatch(agent: &Rc<Agent>, channel: &Channel, request: Request) -> Res
         }
         Request::Connect { port } => port::connect(channel, port).await,
         Request::Processes => processes(agent, channel).await,
+        Request::PowerOff { grace_ms } => machine::power_off(agent, channel, grace_ms).await,
+        request @ (Request::StandStill | Request::GoOn(_)) => {
+            machine::pass_on(agent, channel, &request).await
+        }
         request => worker::run(agent, channel, request).await,
     }
 }

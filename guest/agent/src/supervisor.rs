@@ -39,8 +39,9 @@ struct Supervisor<'a> {
 }
 
 /// The life of a supervisor. Called in a forked child.
-pub(crate) fn run(command: &mut Command, stdio: &Stdio, agent: &OwnedFd) -> ! {
-    if let Err(error) = start(command, stdio, agent) {
+pub(crate) fn run(command: &mut Command, stdio: &Stdio, agent: &OwnedFd, group: Option<&OwnedFd>) -> ! {
+    let joined = group.map_or(Ok(()), |group| rustix::io::write(group, b"0").map(drop));
+    if let Err(error) = joined.and_then(|()| start(command, stdio, agent)) {
         let failure = StartFailure { stage: Stage::Fork, error };
         tell(agent, Report::Failed(failure));
         raw::exit_now(1);

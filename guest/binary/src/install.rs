@@ -33,7 +33,7 @@ pub struct InstallError {
 }
 
 /// A name for the content, made when it was built: another version is another file, so that boxes that run keep theirs.
-const FILE_NAME: &str = env!("AGENTKERNEL_AGENT_FILE_NAME");
+pub const FILE_NAME: &str = env!("AGENTKERNEL_AGENT_FILE_NAME");
 
 /// Puts the agent into `dir`, which is made where it is missing, and returns the file's path. Cheap where it is there
 /// already: one stat(2). Several processes and threads may do so at once. The file can be executed when this returns.

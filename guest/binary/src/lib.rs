@@ -2,4 +2,4 @@
 
 mod install;
 
-pub use install::{AGENT, InstallError, install};
+pub use install::{AGENT, FILE_NAME, InstallError, install};

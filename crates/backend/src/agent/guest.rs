@@ -1,8 +1,10 @@
 //! [`Guest`] by way of our agent.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentkernel_model::{BoxPath, ByteString, ExecId, ExecRequest, Feature, Outcome, Signal, UserSpec};
+use agentkernel_protocol::machine::Renewal;
 use agentkernel_protocol::{Channel, Entry, Event, ExecutionEntry, Host, ProcessEntry, Request, Stream};
 use async_trait::async_trait;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -72,6 +74,29 @@ impl AgentGuest {
     /// [`BackendError::BoxEnded`].
     pub async fn ready(&self) -> Result<String, BackendError> {
         self.host.ready().await.map(|hello| hello.software).map_err(check::connection)
+    }
+
+    /// Ends everything in a box that is a machine of its own, and the machine: SIGTERM first, SIGKILL after `grace`, then all
+    /// that was written is on its disk. Returns once that is so, or the machine is gone; its end follows. Errors:
+    /// [`BackendError::Invalid`] where the box is no machine.
+    pub async fn power_off(&self, grace: Duration) -> Result<(), BackendError> {
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        match self.do_it(&Request::PowerOff { grace_ms }, "power off").await {
+            Err(BackendError::BoxEnded { .. }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Stops the time of all commands in a box that is a machine of its own, which shall stand still itself next. Errors:
+    /// [`BackendError::Invalid`] where the box is no lasting machine.
+    pub async fn stand_still(&self) -> Result<(), BackendError> {
+        self.do_it(&Request::StandStill, "stop the time of its commands").await
+    }
+
+    /// Makes new in the machine what has to be, and lets its commands go on; fine where they do. Errors: as
+    /// [`Self::stand_still`].
+    pub async fn go_on(&self, renewal: Renewal) -> Result<(), BackendError> {
+        self.do_it(&Request::GoOn(Box::new(renewal)), "let its commands go on").await
     }
 
     async fn open(&self, request: &Request) -> Result<Channel, BackendError> {

@@ -5,9 +5,11 @@ mod entrance;
 mod execution;
 mod guest;
 mod ordered_log;
+mod rights;
 mod stream;
 mod unspoken;
 
 pub use entrance::Entrance;
 pub use guest::AgentGuest;
+pub use rights::AGENT_CAPABILITIES;
 pub use unspoken::UnspokenAgent;

@@ -182,7 +182,7 @@ impl Source {
 }
 
 /// Whether the body begins at byte `from` of the blob (RFC 9110, section 14.4).
-fn continues(response: &Response, from: u64) -> bool {
+pub(crate) fn continues(response: &Response, from: u64) -> bool {
     let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     let start = range.and_then(|range| range.strip_prefix("bytes ")?.split('-').next()?.parse::<u64>().ok());
     response.status() == StatusCode::PARTIAL_CONTENT && start == Some(from)

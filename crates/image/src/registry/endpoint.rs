@@ -68,6 +68,17 @@ impl Endpoint {
         Ok(Self { name: name.to_owned(), is_mirror: true, is_plain, authority, repository })
     }
 
+    /// A folder on a web server that is no registry.
+    pub(crate) fn of_folder(folder: &Url) -> Self {
+        let host = folder.host_str().unwrap_or_default();
+        let name = match folder.port() {
+            Some(port) => format!("{host}:{port}"),
+            None => host.to_owned(),
+        };
+        // Hints about TLS name settings of registries: not meant here.
+        Self { authority: name.clone(), name, is_mirror: true, is_plain: false, repository: String::new() }
+    }
+
     /// The address of `rest` (`manifests/latest`) of the repository.
     pub(crate) fn url(&self, rest: &str) -> Result<Url, ImageError> {
         let scheme = if self.is_plain { "http" } else { "https" };

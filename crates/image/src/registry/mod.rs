@@ -19,6 +19,12 @@ mod source;
 mod tls;
 mod token;
 
-pub(crate) use download::Wanted;
+pub(crate) use answer::{read_bounded, said};
+pub(crate) use backoff::Backoff;
+pub(crate) use client::client;
+pub(crate) use download::{Wanted, continues};
+pub(crate) use endpoint::Endpoint;
 pub use engine_login::{EngineLogin, engine_login};
+pub(crate) use failure::{Failure, of_transport};
+pub(crate) use redirect::get as follow;
 pub(crate) use source::{FoundManifest, Source};

@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use super::lock::wait;
 use super::record::read_record;
 use super::{ImageStore, StoredImage};
-use crate::{Digest, ImageError};
+use crate::ImageError;
 use agentkernel_model::ImageId;
 
 /// The time of the last use is no more exact than this: writing it each time would cost each start a disk write.
@@ -55,18 +55,9 @@ impl ImageStore {
         let (image, lease) = self.lease(id)?.ok_or_else(missing)?;
         self.unpack_missing(&image)?;
         let kind = self.kind();
-        let shown = match image.layers.iter().rposition(|layer| layer.hides_all_lower) {
-            Some(first) => &image.layers[first..],
-            None => &image.layers[..],
-        };
-        let folder = |diff_id: &Digest| self.place().layer(kind, diff_id);
-        let mut layers: Vec<PathBuf> = Vec::with_capacity(shown.len());
-        for layer in shown {
-            let path = folder(&layer.diff_id);
-            // overlayfs refuses one folder twice; of two equal layers the upper one shows all that the lower does.
-            layers.retain(|there| *there != path);
-            layers.push(path);
-        }
+        let shown = image.shown_layers();
+        let mut layers: Vec<PathBuf> =
+            shown.iter().map(|layer| self.place().layer(kind, &layer.diff_id)).collect();
         if layers.is_empty() {
             layers.push(self.empty_layer()?);
         }

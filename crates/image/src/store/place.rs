@@ -51,6 +51,14 @@ impl Place {
         self.kind(kind).join(format!(".ready-{}", diff_id.hex()))
     }
 
+    pub(crate) fn blocks(&self) -> PathBuf {
+        self.images.join("block")
+    }
+
+    pub(crate) fn block(&self, id: &ImageId) -> PathBuf {
+        self.blocks().join(format!("{}.erofs", id.hex()))
+    }
+
     pub(crate) fn lock(&self) -> PathBuf {
         self.images.join("lock")
     }

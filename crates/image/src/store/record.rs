@@ -55,6 +55,18 @@ impl StoredImage {
         self.layers.iter().map(|layer| layer.bytes).sum()
     }
 
+    /// Layers that something shows through of, lowest first, each once: overlayfs refuses one folder twice, and of two
+    /// equal layers the upper one shows all that the lower does.
+    pub(crate) fn shown_layers(&self) -> Vec<&StoredLayer> {
+        let first = self.layers.iter().rposition(|layer| layer.hides_all_lower).unwrap_or(0);
+        let mut shown: Vec<&StoredLayer> = Vec::new();
+        for layer in &self.layers[first..] {
+            shown.retain(|there| there.diff_id != layer.diff_id);
+            shown.push(layer);
+        }
+        shown
+    }
+
     /// The blobs it is made of.
     pub(crate) fn blobs(&self) -> impl Iterator<Item = Digest> {
         [self.manifest, Digest::from(&self.id)].into_iter().chain(self.layers.iter().map(|layer| layer.blob))

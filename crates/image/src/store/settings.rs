@@ -14,7 +14,7 @@ pub type InUse = Arc<dyn Fn() -> BTreeSet<ImageId> + Send + Sync>;
 /// Settings of an [`crate::ImageStore`].
 #[derive(Clone, Default)]
 pub struct StoreSettings {
-    /// Bytes that layers and blobs may take together; `None` for no limit.
+    /// Bytes that layers, blobs and block images may take together; `None` for no limit.
     pub max_bytes: Option<u64>,
     /// Asked before anything goes to make room: what it names stays. Running boxes hold leases beside.
     pub in_use: Option<InUse>,

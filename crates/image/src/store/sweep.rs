@@ -19,7 +19,7 @@ pub(crate) struct Orphans {
 }
 
 impl ImageStore {
-    /// Layers that were never whole, or are half gone, of all kinds. Cheap: one listing.
+    /// Layers and block images that were never whole, or are half gone, of all kinds. Cheap: listings.
     pub(crate) fn sweep_half_made(&self) -> Result<(), ImageError> {
         for kind in names_in(&self.place().layers())? {
             let folder = self.place().kind(&kind);
@@ -30,11 +30,12 @@ impl ImageStore {
             }
             sweep_half_written(&folder)?;
         }
+        self.sweep_half_made_blocks()?;
         sweep_half_written(&self.place().records())?;
         sweep_half_written(&self.place().names())
     }
 
-    /// Layers and blobs that no record names, names that mean nothing, and what is half-made. Blobs in `kept` stay.
+    /// Layers, block images and blobs that no record names, names that mean nothing, and what is half-made. Blobs in `kept` stay.
     pub(crate) fn sweep_orphans(&self, kept: &BTreeSet<Digest>) -> Result<Orphans, ImageError> {
         self.sweep_half_made()?;
         let images = self.images()?;
@@ -44,6 +45,7 @@ impl ImageStore {
         for kind in names_in(&self.place().layers())? {
             orphans.layers += self.sweep_layers(&kind, &layers)?;
         }
+        self.sweep_blocks(&images.iter().map(|image| image.id.hex().to_owned()).collect())?;
         let mut blobs: BTreeSet<Digest> = images.iter().flat_map(|image| image.blobs()).collect();
         blobs.extend(kept);
         for (digest, _) in self.blobs().list()? {

@@ -22,9 +22,11 @@ pub struct Usage {
     pub blob_bytes: u64,
     /// Bytes of interrupted downloads.
     pub partial_bytes: u64,
-    /// Layers and blobs.
+    /// Bytes of images as block devices.
+    pub block_bytes: u64,
+    /// Layers, blobs and block devices.
     pub total_bytes: u64,
-    /// The most that layers and blobs may take; `None` for no limit.
+    /// The most that these may take; `None` for no limit.
     pub max_bytes: Option<u64>,
 }
 
@@ -35,6 +37,7 @@ impl ImageStore {
         let layers = layer_uses(&images);
         let layer_bytes = layers.values().map(|(bytes, _)| bytes).sum();
         let blob_bytes = self.blobs().list()?.iter().map(|(_, bytes)| bytes).sum();
+        let block_bytes = self.block_bytes()?;
         Ok(Usage {
             images: images.len() as u64,
             layers: layers.len() as u64,
@@ -42,7 +45,8 @@ impl ImageStore {
             shared_bytes: layers.values().filter(|(_, uses)| *uses > 1).map(|(bytes, _)| bytes).sum(),
             blob_bytes,
             partial_bytes: self.blobs().partial_bytes()?,
-            total_bytes: layer_bytes + blob_bytes,
+            block_bytes,
+            total_bytes: layer_bytes + blob_bytes + block_bytes,
             max_bytes: self.settings().max_bytes,
         })
     }

@@ -9,7 +9,7 @@ mod reader;
 pub use error::TarError;
 pub use reader::{Entry, EntryKind, ModifiedTime, TarLimits, TarReader};
 
-pub(crate) use reader::shortened;
+pub(crate) use reader::{ended_early, shortened};
 
 #[cfg(test)]
 mod tests;

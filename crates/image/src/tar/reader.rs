@@ -260,7 +260,8 @@ impl<R: BufRead> Read for TarReader<R> {
     }
 }
 
-fn ended_early(error: io::Error) -> TarError {
+/// What an error means that reading an entry's content gave.
+pub(crate) fn ended_early(error: io::Error) -> TarError {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => TarError::Truncated,
         _ => TarError::Read { source: error },

@@ -15,15 +15,15 @@ use crate::tar::{Entry, ModifiedTime};
 const ID_MAX: u64 = 65_535;
 
 /// File capabilities: kept, and inert in a box, which never gives new privileges.
-const CAPABILITY_XATTR: &[u8] = b"security.capability";
+pub(crate) const CAPABILITY_XATTR: &[u8] = b"security.capability";
 
 /// What an entry says of itself beside its content, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Attributes {
-    owner: Option<(Uid, Gid)>,
-    mode: Mode,
-    modified: ModifiedTime,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(crate) owner: Option<(Uid, Gid)>,
+    pub(crate) mode: Mode,
+    pub(crate) modified: ModifiedTime,
+    pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// Attributes of the entry that are not taken.
     pub(crate) left_out: u64,
 }

@@ -8,11 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use agentkernel_sys::open_resolved::open_resolved;
 use agentkernel_sys::remove_tree::remove_contents;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::UnpackError;
 use super::entry_path::{EntryPath, c_string};
+use super::ground::Present;
+use crate::tar::ended_early;
 
 /// What overlayfs keeps for itself on a mount with `userxattr`.
 pub(crate) const OVERLAY_XATTR_PREFIX: &[u8] = b"user.overlay.";
@@ -25,17 +27,6 @@ pub(crate) struct Folder {
     root: File,
     /// The last parent used: entries of one folder follow each other.
     recent: Option<(Vec<u8>, File)>,
-}
-
-/// What is under a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Present {
-    Nothing,
-    Folder,
-    File,
-    Symlink,
-    Whiteout,
-    Other,
 }
 
 impl Folder {
@@ -140,13 +131,6 @@ impl Folder {
         }
         Err(refused(path, Errno::NOENT))
     }
-
-    /// Marks the folder `path` as hiding what lower layers have in it.
-    pub(crate) fn make_opaque(&self, path: &EntryPath) -> Result<(), UnpackError> {
-        let handle = self.open(path)?;
-        rustix::fs::fsetxattr(&handle, OPAQUE_XATTR, b"y", XattrFlags::empty())
-            .map_err(|errno| refused(path, errno))
-    }
 }
 
 /// An empty file that only its owner may use.
@@ -171,15 +155,19 @@ pub(crate) fn create_pipe(parent: &File, name: &CStr) -> Result<(), Errno> {
 }
 
 /// All bytes that `content` gives, without a copy between.
-pub(crate) fn write_all(content: &mut impl BufRead, file: &mut File) -> io::Result<u64> {
+pub(crate) fn write_all(
+    path: &EntryPath,
+    content: &mut impl BufRead,
+    file: &mut File,
+) -> Result<u64, UnpackError> {
     let mut written = 0;
     loop {
-        let bytes = content.fill_buf()?;
+        let bytes = content.fill_buf().map_err(ended_early)?;
         let count = bytes.len();
         if count == 0 {
             return Ok(written);
         }
-        file.write_all(bytes)?;
+        file.write_all(bytes).map_err(|source| UnpackError::Write { path: path.clone(), source })?;
         content.consume(count);
         written += count as u64;
     }

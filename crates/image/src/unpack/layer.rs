@@ -1,24 +1,19 @@
 //! One layer: entry by entry, in the order of the stream, the last of one name wins.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, Read};
 use std::ops::Bound;
-use std::os::fd::{AsFd, OwnedFd};
-
-use rustix::fs::AtFlags;
+use std::os::fd::OwnedFd;
 
 use super::attributes::Attributes;
-use super::entry_path::{EntryPath, c_string};
-use super::folder::{
-    Folder, Present, create_file, create_folder, create_pipe, create_whiteout, refused, write_all,
-};
+use super::entry_path::EntryPath;
+use super::folder::{Folder, refused};
+use super::ground::{FileEntry, Ground, Made, Present};
+use super::stream::each_entry;
 use super::whiteout::Meaning;
-use super::{Decoder, UnpackError, UnpackLimits, UnpackReport, pipeline};
+use super::{UnpackError, UnpackLimits, UnpackReport};
 use crate::Digest;
-use crate::tar::{Entry, EntryKind, TarError, TarLimits, TarReader, shortened};
-
-/// Bytes that are read from a blob at once.
-const READ_BYTES: usize = 256 << 10;
+use crate::tar::{Entry, EntryKind, shortened};
 
 /// Whose the files of a layer become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,29 +36,29 @@ pub fn unpack_layer(
     ownership: Ownership,
     limits: UnpackLimits,
 ) -> Result<(UnpackReport, Digest), UnpackError> {
-    let folder = Folder::new(target);
+    let mut folder = Folder::new(target);
     let root = |source| UnpackError::Write { path: EntryPath::default(), source };
     let room = folder.room_bytes().map_err(root)?;
     let limits = UnpackLimits { stream_bytes: limits.stream_bytes.min(room), ..limits };
-    let decoder = Decoder::new(BufReader::with_capacity(READ_BYTES, blob))?;
-    std::thread::scope(|scope| {
-        let (mut chunks, producer) = pipeline::start(scope, decoder, compressed, limits).map_err(root)?;
-        let mut layer = Layer::new(folder, ownership, limits);
-        let unpacked = layer.unpack(&mut chunks);
-        let failure = chunks.failure();
-        // Lets the other thread go where it would wait for us.
-        drop(chunks);
-        let produced = producer.join();
-        unpacked.map_err(|error| failure.unwrap_or(error))?;
-        let produced = produced.map_err(|_| UnpackError::Decompress {
-            source: io::Error::other("the decompressor gave up on damaged data"),
-        })?;
-        Ok((layer.report, produced.digest))
-    })
+    lay_out(blob, compressed, &mut folder, ownership, limits)
 }
 
-struct Layer {
-    folder: Folder,
+/// As [`unpack_layer`], on any ground, which is empty.
+pub(crate) fn lay_out(
+    blob: impl Read + Send,
+    compressed: u64,
+    ground: &mut impl Ground,
+    ownership: Ownership,
+    limits: UnpackLimits,
+) -> Result<(UnpackReport, Digest), UnpackError> {
+    let mut layer = Layer::new(ground, ownership, limits);
+    let digest = each_entry(blob, compressed, limits, |entry, content| layer.entry(entry, content))?;
+    layer.finish_folders()?;
+    Ok((layer.report, digest))
+}
+
+struct Layer<'g, G> {
+    ground: &'g mut G,
     ownership: Ownership,
     limits: UnpackLimits,
     /// Folders get their attributes last: filling them changes their time, and their mode may forbid it.
@@ -71,34 +66,29 @@ struct Layer {
     /// What this layer takes away of lower ones: a folder that it then makes under such a name must be opaque.
     taken_away: BTreeSet<EntryPath>,
     remembered_bytes: u64,
+    /// Entries of the stream until now.
+    entries: u64,
     report: UnpackReport,
 }
 
-impl Layer {
-    fn new(folder: Folder, ownership: Ownership, limits: UnpackLimits) -> Self {
+impl<'g, G: Ground> Layer<'g, G> {
+    fn new(ground: &'g mut G, ownership: Ownership, limits: UnpackLimits) -> Self {
         let root = Attributes::of_unnamed_folder(ownership);
         Self {
-            folder,
+            ground,
             ownership,
             limits,
             folders: BTreeMap::from([(EntryPath::default(), root)]),
             taken_away: BTreeSet::new(),
             remembered_bytes: 0,
+            entries: 0,
             report: UnpackReport::default(),
         }
     }
 
-    fn unpack(&mut self, chunks: &mut pipeline::Chunks) -> Result<(), UnpackError> {
-        let limits = TarLimits { headers: self.limits.headers, ..TarLimits::default() };
-        let mut reader = TarReader::new(chunks, limits);
-        while let Some(entry) = reader.next()? {
-            self.entry(entry, &mut reader)?;
-        }
-        reader.into_inner().drain().map_err(TarError::from)?;
-        self.finish_folders()
-    }
-
     fn entry(&mut self, mut entry: Entry, content: &mut impl BufRead) -> Result<(), UnpackError> {
+        let number = self.entries;
+        self.entries += 1;
         let path = EntryPath::parse(&entry.path, self.limits.depth)?;
         match Meaning::of(&path)? {
             Meaning::Entry => {}
@@ -121,7 +111,13 @@ impl Layer {
         self.make_parents(&path)?;
         match entry.kind {
             EntryKind::Directory => self.directory(path, attributes),
-            EntryKind::File { size } => self.file(&path, size, &attributes, content),
+            EntryKind::File { size } => {
+                let made = self.ground.file(&path, FileEntry { size, number }, &attributes, content)?;
+                self.made(&path, made);
+                self.report.files += 1;
+                self.report.bytes += size;
+                Ok(())
+            }
             EntryKind::Symlink => self.symlink(&path, &entry.link, &attributes),
             EntryKind::HardLink => self.hard_link(&path, &entry.link),
             EntryKind::Fifo => self.pipe(&path, &attributes),
@@ -130,32 +126,12 @@ impl Layer {
     }
 
     fn directory(&mut self, path: EntryPath, attributes: Attributes) -> Result<(), UnpackError> {
-        if self.folder.present(&path)? != Present::Folder {
+        if self.ground.present(&path)? != Present::Folder {
             self.make_folder(&path)?;
         }
         self.report.folders += 1;
         self.remember(&path)?;
         self.folders.insert(path, attributes);
-        Ok(())
-    }
-
-    fn file(
-        &mut self,
-        path: &EntryPath,
-        size: u64,
-        attributes: &Attributes,
-        content: &mut impl BufRead,
-    ) -> Result<(), UnpackError> {
-        let mut file = self.replace(path, create_file)?;
-        let failed = |source| UnpackError::Write { path: path.clone(), source };
-        let written = write_all(content, &mut file).map_err(failed)?;
-        if written != size {
-            return Err(TarError::Truncated.into());
-        }
-        let refused_xattrs = attributes.apply(file.as_fd()).map_err(|errno| refused(path, errno))?;
-        self.report.attributes_left_out += refused_xattrs;
-        self.report.files += 1;
-        self.report.bytes += size;
         Ok(())
     }
 
@@ -172,20 +148,15 @@ impl Layer {
             target if target.contains(&0) => return refuse("its target holds a NUL byte"),
             _ => {}
         }
-        let target = c_string(target);
-        self.replace(path, |parent, name| {
-            rustix::fs::symlinkat(&target, parent, name)?;
-            attributes.apply_at(parent, name, true)
-        })?;
+        let made = self.ground.symlink(path, target, attributes)?;
+        self.made(path, made);
         self.report.links += 1;
         Ok(())
     }
 
     fn pipe(&mut self, path: &EntryPath, attributes: &Attributes) -> Result<(), UnpackError> {
-        self.replace(path, |parent, name| {
-            create_pipe(parent, name)?;
-            attributes.apply_at(parent, name, false)
-        })?;
+        let made = self.ground.pipe(path, attributes)?;
+        self.made(path, made);
         self.report.files += 1;
         Ok(())
     }
@@ -200,29 +171,27 @@ impl Layer {
         if Meaning::of(&target)? != Meaning::Entry {
             return refuse("takes something away");
         }
-        match self.folder.present(&target)? {
+        match self.ground.present(&target)? {
             Present::File | Present::Symlink | Present::Other => {}
             Present::Nothing => return refuse("is not in this layer"),
             Present::Folder => return refuse("is a folder"),
             Present::Whiteout => return refuse("is taken away"),
         }
-        let Some((_, target_name)) = target.split() else { return refuse("is the layer's root") };
-        let from = self.folder.open(&target.parent())?;
-        let target_name = c_string(target_name);
-        self.replace(path, |parent, name| {
-            // Without AT_SYMLINK_FOLLOW: of a symbolic link the link itself gets another name.
-            rustix::fs::linkat(&from, &target_name, parent, name, AtFlags::empty())
-        })?;
+        let made = self.ground.hard_link(path, &target)?;
+        self.made(path, made);
         self.report.files += 1;
         Ok(())
     }
 
     fn take_away(&mut self, gone: EntryPath) -> Result<(), UnpackError> {
         self.make_parents(&gone)?;
-        match self.folder.present(&gone)? {
-            Present::Nothing => self.replace(&gone, create_whiteout)?,
+        match self.ground.present(&gone)? {
+            Present::Nothing => {
+                let made = self.ground.whiteout(&gone)?;
+                self.made(&gone, made);
+            }
             // What this layer itself has stays, whichever of the two comes first in the stream (OCI image-spec).
-            Present::Folder => self.folder.make_opaque(&gone)?,
+            Present::Folder => self.ground.make_opaque(&gone)?,
             Present::File | Present::Symlink | Present::Whiteout | Present::Other => {}
         }
         self.report.whiteouts += 1;
@@ -238,7 +207,7 @@ impl Layer {
             self.make_parents(&folder)?;
             self.make_missing_folder(&folder)?;
         }
-        self.folder.make_opaque(&folder)?;
+        self.ground.make_opaque(&folder)?;
         self.report.whiteouts += 1;
         self.remember(&folder)?;
         self.taken_away.insert(folder);
@@ -247,7 +216,7 @@ impl Layer {
 
     /// A stream needn't name the folders it uses.
     fn make_parents(&mut self, path: &EntryPath) -> Result<(), UnpackError> {
-        if path.is_root() || matches!(self.folder.parent(path), Ok(Some(_))) {
+        if path.is_root() || self.ground.has_parent(path) {
             return Ok(());
         }
         let parent = path.parent();
@@ -260,7 +229,7 @@ impl Layer {
     }
 
     fn make_missing_folder(&mut self, path: &EntryPath) -> Result<(), UnpackError> {
-        match self.folder.present(path)? {
+        match self.ground.present(path)? {
             Present::Folder => return Ok(()),
             Present::Nothing | Present::Whiteout => {}
             Present::Symlink => return Err(refused(path, rustix::io::Errno::LOOP)),
@@ -273,23 +242,19 @@ impl Layer {
     }
 
     fn make_folder(&mut self, path: &EntryPath) -> Result<(), UnpackError> {
-        self.replace(path, create_folder)?;
+        let made = self.ground.folder(path)?;
+        self.made(path, made);
         match self.taken_away.contains(path) {
-            true => self.folder.make_opaque(path),
+            true => self.ground.make_opaque(path),
             false => Ok(()),
         }
     }
 
-    fn replace<T>(
-        &mut self,
-        path: &EntryPath,
-        make: impl Fn(&std::fs::File, &std::ffi::CStr) -> Result<T, rustix::io::Errno>,
-    ) -> Result<T, UnpackError> {
-        let (made, folder_went) = self.folder.replace(path, make)?;
-        if folder_went {
+    fn made(&mut self, path: &EntryPath, made: Made) {
+        self.report.attributes_left_out += made.attributes_left_out;
+        if made.folder_went {
             self.forget_folders(path);
         }
-        Ok(made)
     }
 
     /// Of a tree that is gone nothing needs attributes any more. What it took away of lower layers goes with it: whatever
@@ -321,14 +286,7 @@ impl Layer {
     /// Innermost first: what is in a folder comes after it in the table, and a folder's mode may forbid to go in.
     fn finish_folders(&mut self) -> Result<(), UnpackError> {
         for (path, attributes) in self.folders.iter().rev() {
-            let handle = match path.is_root() {
-                true => self.folder.root().try_clone(),
-                false => Ok(self.folder.open(path)?),
-            };
-            let failed = |source| UnpackError::Write { path: path.clone(), source };
-            let refused_xattrs =
-                attributes.apply(handle.map_err(failed)?.as_fd()).map_err(|errno| refused(path, errno))?;
-            self.report.attributes_left_out += refused_xattrs;
+            self.report.attributes_left_out += self.ground.finish_folder(path, attributes)?;
         }
         Ok(())
     }

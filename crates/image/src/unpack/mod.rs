@@ -15,9 +15,12 @@ mod direct;
 mod entry_path;
 mod error;
 mod folder;
+mod ground;
 mod layer;
 mod limits;
+mod on_disk;
 mod pipeline;
+mod stream;
 mod unpacker;
 mod whiteout;
 
@@ -28,6 +31,11 @@ pub use layer::{Ownership, unpack_layer};
 pub use limits::UnpackLimits;
 pub use unpacker::{UnpackReport, UnpackRequest, Unpacker};
 
+pub(crate) use attributes::{Attributes, CAPABILITY_XATTR};
 pub(crate) use compression::Decoder;
 pub(crate) use direct::remove_folder;
 pub(crate) use entry_path::EntryPath;
+pub(crate) use folder::refused;
+pub(crate) use ground::{FileEntry, Ground, Made, Present};
+pub(crate) use layer::lay_out;
+pub(crate) use stream::each_entry;

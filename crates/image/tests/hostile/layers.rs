@@ -1,14 +1,17 @@
 //! Layers: where they lead, what they pretend to be, and how much they ask for.
 
 use std::fs::File;
+use std::io::Cursor;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use agentkernel_image::UnpackReport;
+use agentkernel_image::block::{BlockPlan, LayerStream};
 use agentkernel_image::unpack::{Ownership, UnpackError, UnpackLimits, unpack_layer};
+use agentkernel_image::{Digest, ImageError, UnpackReport};
 
 use crate::crafted::{Raw, Tar, gzip, pax_record, zstd};
+use crate::erofs;
 use crate::{tar, walk};
 
 /// Where a layer goes, a place beside it that must stay as it is, and what is accepted.
@@ -41,7 +44,27 @@ impl Bench {
         let target: OwnedFd = File::open(self.layer()).unwrap().into();
         let unpacked = unpack_layer(blob, blob.len() as u64, target, self.ownership, self.limits);
         self.outside_is_unharmed();
+        self.block_image_says_the_same(blob, &unpacked);
         unpacked.map(|(report, _)| report)
+    }
+
+    /// What is refused on disk is refused as a block device with the same words, and the other way round.
+    #[track_caller]
+    fn block_image_says_the_same(&self, blob: &[u8], unpacked: &Result<(UnpackReport, Digest), UnpackError>) {
+        let diff_id = unpacked.as_ref().map_or(Digest::of(b"unknown"), |(_, digest)| *digest);
+        let layer = LayerStream { blob: Cursor::new(blob), blob_bytes: blob.len() as u64, diff_id };
+        let written = BlockPlan::of(vec![layer], self.limits).and_then(|mut plan| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            plan.write(file.as_file(), file.path(), [0; 16])?;
+            Ok(std::fs::read(file.path()).unwrap())
+        });
+        match (unpacked, written) {
+            (Ok(_), Ok(image)) => drop(erofs::read(&image)),
+            (Err(error), Err(ImageError::Layer { source, .. })) => {
+                assert_eq!(source.to_string(), error.to_string());
+            }
+            (unpacked, written) => panic!("{unpacked:?} on disk, {written:?} as a block device"),
+        }
     }
 
     fn outside_is_unharmed(&self) {

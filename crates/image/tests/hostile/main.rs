@@ -9,6 +9,8 @@ use crafted::Tar;
 
 #[path = "../crafted/streams.rs"]
 mod crafted;
+#[path = "../crafted/erofs.rs"]
+mod erofs;
 mod images;
 mod layers;
 

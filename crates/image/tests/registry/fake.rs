@@ -69,6 +69,11 @@ impl Reply {
         self
     }
 
+    pub(crate) fn status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
+    }
+
     pub(crate) fn broken(announced: usize, sent: &[u8]) -> Self {
         Self { body: Body::Broken { announced, sent: sent.to_vec() }, ..Self::new(200, "") }
     }

@@ -5,6 +5,7 @@
 mod access;
 mod fake;
 mod limits;
+mod mirror;
 mod misbehaviour;
 mod processes;
 mod pulls;

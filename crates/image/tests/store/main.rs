@@ -6,6 +6,8 @@ mod archives;
 #[expect(dead_code, reason = "of the crafted streams only some are needed here")]
 #[path = "../crafted/streams.rs"]
 mod crafted;
+#[path = "../crafted/erofs.rs"]
+mod erofs;
 mod life;
 mod merge;
 mod scene;

@@ -3,15 +3,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::Cursor;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
+use agentkernel_image::Digest;
+use agentkernel_image::block::{BlockPlan, LayerStream};
 use agentkernel_image::unpack::{Ownership, UnpackLimits, unpack_layer};
 use proptest::prelude::*;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::crafted::Tar;
+use crate::erofs;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -211,6 +215,26 @@ fn unpack(folder: &Path, stream: &[u8]) -> Result<bool, String> {
     unpacked.map(|(report, _)| report.hides_all_lower).map_err(|error| error.to_string())
 }
 
+/// What the block image of these layers shows.
+fn in_block_image(streams: &[Vec<u8>]) -> Tree {
+    let layers = streams.iter().map(|stream| LayerStream {
+        blob: Cursor::new(stream),
+        blob_bytes: stream.len() as u64,
+        diff_id: Digest::of(stream),
+    });
+    let mut plan = BlockPlan::of(layers.collect(), UnpackLimits::default()).unwrap();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    plan.write(file.as_file(), file.path(), [0; 16]).unwrap();
+    let listing = erofs::read(&std::fs::read(file.path()).unwrap());
+    let node = |found: &erofs::Found| match found.mode & 0o170_000 {
+        0o040_000 => Node::Folder,
+        0o120_000 => Node::Link,
+        _ => Node::File(found.content[0]),
+    };
+    let below_root = listing.iter().filter(|(path, _)| !path.is_empty());
+    below_root.map(|(path, found)| (String::from_utf8(path.clone()).unwrap(), node(found))).collect()
+}
+
 #[test]
 fn layers_merge_as_the_model_says() {
     if !rustix::process::geteuid().is_root() {
@@ -245,10 +269,12 @@ fn merge(layers: Vec<Vec<Step>>) -> Result<(), TestCaseError> {
     let empty = dir.path().join("empty");
     std::fs::create_dir(&empty).unwrap();
     let (mut expected, mut folders) = (Tree::new(), vec![empty.clone()]);
+    let mut streams = Vec::new();
     for (number, steps) in layers.into_iter().enumerate() {
         let mut model = Model::default();
         let steps: Vec<_> = steps.into_iter().filter(|step| model.take(step)).collect();
         let folder = dir.path().join(format!("layer{number}"));
+        streams.push(stream(&steps));
         let hides_all = unpack(&folder, &stream(&steps)).map_err(TestCaseError::fail)?;
         prop_assert_eq!(shown(&folder), model.own.clone(), "the layer alone, of {:?}", &steps);
         model.apply(&mut expected);
@@ -257,6 +283,7 @@ fn merge(layers: Vec<Vec<Step>>) -> Result<(), TestCaseError> {
         }
         folders.push(folder);
     }
+    prop_assert_eq!(in_block_image(&streams), expected.clone(), "as a block device");
     if rustix::process::geteuid().is_root() {
         let mounted = overlay(&folders).map_err(|error| TestCaseError::fail(error.to_string()))?;
         let path = format!("/proc/self/fd/{}", mounted.as_raw_fd());

@@ -3,6 +3,7 @@
 
 use std::fmt::Debug;
 
+use agentkernel_protocol::machine::{GivenFile, Network, NewIdentity, Renewal};
 use agentkernel_protocol::{
     Control, Decode, Encode, Entry, EntryKind, EnvEntry, Event, Exec, ExecutionEntry, Failure, FailureKind,
     Frame, Hello, Kind, MAGIC, ProcessEntry, Request, State, Stream, TerminalSize, decode, decode_records,
@@ -79,6 +80,27 @@ fn hello() -> Hello {
     Hello { magic, major: 1, minor: 0, software: "0.1.0".into(), max_payload: 65536, window: 262_144 }
 }
 
+fn go_on() -> Request {
+    let network = Network {
+        interface: "eth0".into(),
+        mac: Some([2; 6].into()),
+        address: [10, 0, 0, 2].into(),
+        prefix: 32,
+        gateway: None,
+        mtu: 1500,
+        version_6: None,
+    };
+    let file = GivenFile { path: path(), mode: 0o644, content: b"x".to_vec().into() };
+    let identity = NewIdentity {
+        hostname: "box".into(),
+        machine_id: [7; 16].into(),
+        entropy: vec![1; 32].into(),
+        files: vec![file],
+        network: Some(network),
+    };
+    Request::GoOn(Box::new(Renewal { wall_clock_ns: Some(1), identity: Some(identity) }))
+}
+
 /// Every message of version 1 in a frame, in an order that is only ever added to.
 fn wire() -> Vec<u8> {
     let mut wire = Vec::new();
@@ -92,6 +114,9 @@ fn wire() -> Vec<u8> {
     add(4, Kind::Data(Stream::Error), b"bytes".to_vec());
     add(4, Kind::Credit(Stream::Input), 1000_u32.to_le_bytes().to_vec());
     add(5, Kind::Open, encode(&ordered_log()));
+    add(6, Kind::Open, encode(&Request::PowerOff { grace_ms: 1500 }));
+    add(7, Kind::Open, encode(&Request::StandStill));
+    add(8, Kind::Open, encode(&go_on()));
     wire
 }
 

@@ -117,27 +117,40 @@ pub fn new_veth(
 
 /// The request that sets IPv4 settings of a veth's end and, where the interface knows IPv6, keeps it from making up a link-local address. Must come before it is up.
 pub fn veth_end(name: &str, ipv4: &[(Ipv4Setting, u32)], ipv6: bool) -> Message {
-    Message::new("set up an end of a veth pair", libc::RTM_SETLINK, 0)
+    let message = Message::new("set up an end of a veth pair", libc::RTM_SETLINK, 0)
         .body(&header(0, 0, 0))
+        .text(libc::IFLA_IFNAME, name);
+    with_settings(message, ipv4, ipv6)
+}
+
+fn with_settings(message: Message, ipv4: &[(Ipv4Setting, u32)], ipv6: bool) -> Message {
+    message.nested(libc::IFLA_AF_SPEC, |families| {
+        let families = match ipv4 {
+            [] => families,
+            settings => families.nested(libc::AF_INET as u16, |inet| {
+                inet.nested(IFLA_INET_CONF, |conf| {
+                    settings.iter().fold(conf, |conf, (setting, value)| conf.number(*setting as u16, *value))
+                })
+            }),
+        };
+        match ipv6 {
+            false => families,
+            true => families.nested(libc::AF_INET6 as u16, |inet6| {
+                inet6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[ADDRESS_GENERATION_NONE])
+            }),
+        }
+    })
+}
+
+/// The request that makes a TAP device one end of a link as [`new_veth`]'s: both ends, the other is a virtual machine's, carry
+/// the same hardware address and resolve no neighbours. Also sets IPv4 settings and keeps IPv6 from making up an address.
+pub fn tap_end(name: &str, hardware_address: [u8; 6], ipv4: &[(Ipv4Setting, u32)], ipv6: bool) -> Message {
+    let no_arp = libc::IFF_NOARP as u32;
+    let message = Message::new("set up a TAP device", libc::RTM_SETLINK, 0)
+        .body(&header(0, no_arp, no_arp))
         .text(libc::IFLA_IFNAME, name)
-        .nested(libc::IFLA_AF_SPEC, |families| {
-            let families = match ipv4 {
-                [] => families,
-                settings => families.nested(libc::AF_INET as u16, |inet| {
-                    inet.nested(IFLA_INET_CONF, |conf| {
-                        settings
-                            .iter()
-                            .fold(conf, |conf, (setting, value)| conf.number(*setting as u16, *value))
-                    })
-                }),
-            };
-            match ipv6 {
-                false => families,
-                true => families.nested(libc::AF_INET6 as u16, |inet6| {
-                    inet6.attribute(IFLA_INET6_ADDR_GEN_MODE, &[ADDRESS_GENERATION_NONE])
-                }),
-            }
-        })
+        .attribute(libc::IFLA_ADDRESS, &hardware_address);
+    with_settings(message, ipv4, ipv6)
 }
 
 /// The request that switches an interface on.

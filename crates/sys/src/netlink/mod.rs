@@ -21,10 +21,10 @@ mod testing;
 pub use egress::{ContainerEgress, container_egress, container_egress_verdict};
 pub use link::{
     InterfaceIndex, Ipv4Setting, LinkAnswer, get_link, list_links, new_veth, remove_link, set_link_up,
-    veth_end,
+    tap_end, veth_end,
 };
 pub use message::{Attributes, Message};
-pub use namespace::{in_network_namespace, send_in_namespaces};
+pub use namespace::{in_network_namespace, new_network_namespace, send_in_namespaces};
 pub use netfilter::{BaseChain, base_chains, chain_mentions, ruleset_generation, table_content};
 pub use policy::{Packets, Verdict, new_policy};
 pub use route::{

@@ -2,13 +2,13 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use rustix::process::{WaitOptions, WaitStatus};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe};
 
 use super::message::{self, Message};
 use super::socket::{NetlinkError, Protocol, Refusal, error_of};
@@ -37,6 +37,33 @@ pub fn in_network_namespace<T: Send>(
             .name("netns".to_owned())
             .stack_size(STACK_BYTES)
             .spawn_scoped(scope, visit)
+            .map_err(|source| NetlinkError::Spawn { source })?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Makes a network namespace, which lives as long as a process or a descriptor refers to it, and runs `work` on a short-lived
+/// thread in it; `work` is given the descriptor. Needs CAP_SYS_ADMIN (unshare(2)).
+pub fn new_network_namespace<T: Send>(
+    work: impl FnOnce(BorrowedFd<'_>) -> T + Send,
+) -> Result<(OwnedFd, T), NetlinkError> {
+    let make = move || {
+        #[expect(unsafe_code, reason = "rustix marks it so for other flags")]
+        // SAFETY: NEWNET changes nothing that other threads or the memory rely on.
+        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }
+            .map_err(|source| NetlinkError::Namespace { kind: "new network", source })?;
+        // Of the thread: another thread is in another namespace.
+        let file = std::fs::File::open("/proc/thread-self/ns/net")
+            .map_err(|source| NetlinkError::Spawn { source })?;
+        let namespace = OwnedFd::from(file);
+        let done = work(namespace.as_fd());
+        Ok((namespace, done))
+    };
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("new netns".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, make)
             .map_err(|source| NetlinkError::Spawn { source })?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags};
@@ -32,7 +33,14 @@ impl Step {
             Self::AwaitTrees { from, slots: indexes } => {
                 indexes.iter().try_for_each(|index| await_tree(*from, slot(slots, *index)?))
             }
+            Self::AwaitGoOf { go, parent } => await_go_of(*go, *parent),
             Self::NewSession => rustix::process::setsid().map(drop),
+            Self::WorkingFolder(path) => rustix::process::chdir(path),
+            Self::EnterNetwork(namespace) => {
+                let kind = rustix::thread::LinkNameSpaceType::Network;
+                rustix::thread::move_into_link_name_space(borrow(namespace), Some(kind))
+            }
+            Self::BecomeUser { user, group, groups } => become_user(*user, *group, groups),
             Self::EnterCgroups(entries) => entries.iter().try_for_each(|entry| enter_cgroup(entry)),
             Self::CgroupNamespace => unshare_cgroup(),
             Self::PrivateMounts => {
@@ -121,6 +129,7 @@ impl Step {
             Self::Finish => exit(0),
             Self::Descriptors(descriptors) => place_descriptors(descriptors, slots),
             Self::Capabilities(keep) => keep.keep_only(),
+            Self::NoNewPrivileges => crate::capability::set_no_new_privileges(),
             Self::Landlock(policy) => policy.restrict(),
             Self::Seccomp(filter) => filter.install(),
         }
@@ -141,6 +150,19 @@ fn await_go(fd: RawFd) -> Result<(), Errno> {
         match rustix::io::read(borrow(&fd), &mut byte) {
             Ok(0) => exit(FAILED),
             Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+fn await_go_of(go: RawFd, parent: RawFd) -> Result<(), Errno> {
+    let (go_end, parent_end) = (borrow(&go), borrow(&parent));
+    loop {
+        let mut fds = [PollFd::new(&go_end, PollFlags::IN), PollFd::new(&parent_end, PollFlags::IN)];
+        match rustix::event::poll(&mut fds, None) {
+            Ok(_) if fds[0].revents().contains(PollFlags::IN) => return await_go(go),
+            Ok(_) => exit(FAILED),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -189,6 +211,20 @@ fn become_root(drop_groups: bool) -> Result<(), Errno> {
         }
         check(libc::syscall(libc::SYS_setresgid, 0, 0, 0))?;
         check(libc::syscall(libc::SYS_setresuid, 0, 0, 0))
+    }
+}
+
+#[expect(
+    unsafe_code,
+    reason = "libc's own functions would signal other threads, which the copy doesn't have"
+)]
+fn become_user(user: u32, group: u32, groups: &[u32]) -> Result<(), Errno> {
+    let check = |result: libc::c_long| if result == 0 { Ok(()) } else { Err(mount::last_errno()) };
+    // SAFETY: raw system calls with plain numbers; the list of groups is as long as said and outlives the call.
+    unsafe {
+        check(libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()))?;
+        check(libc::syscall(libc::SYS_setresgid, group, group, group))?;
+        check(libc::syscall(libc::SYS_setresuid, user, user, user))
     }
 }
 

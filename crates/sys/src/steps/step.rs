@@ -25,8 +25,30 @@ pub enum Step {
         /// Where they are kept until attached.
         slots: Vec<usize>,
     },
+    /// Waits for a byte from the parent, or for the parent's end, in which case the child exits. Where other children may
+    /// be cloned meanwhile: one of them holds a copy of the other end of `go`, so its end-of-file proves nothing.
+    AwaitGoOf {
+        /// Where the byte comes from.
+        go: RawFd,
+        /// A pidfd of the parent.
+        parent: RawFd,
+    },
     /// A session of its own, without a controlling terminal.
     NewSession,
+    /// Makes a folder the working directory; by its path, since a descriptor of the parent's would lead around what is
+    /// mounted in a namespace of the child's own.
+    WorkingFolder(CString),
+    /// Enters a network namespace of the parent's (setns(2)).
+    EnterNetwork(RawFd),
+    /// Becomes an ordinary user of this machine, for good: real, effective and saved ids (credentials(7)).
+    BecomeUser {
+        /// The user.
+        user: u32,
+        /// The group.
+        group: u32,
+        /// The supplementary groups, instead of the parent's.
+        groups: Vec<u32>,
+    },
     /// Enters cgroups of v1 by their `tasks` files, with the parent's rights. Done by the process itself and for one thread,
     /// which the kernel does at once (Linux 5.5 and later); anything else waits for all processors.
     EnterCgroups(Vec<CString>),
@@ -214,6 +236,8 @@ pub enum Step {
     Descriptors(Vec<Descriptor>),
     /// Gives up all capabilities but these, for good: no exec brings them back.
     Capabilities(CapabilitySet),
+    /// No exec gives more rights than there were before it, for good (prctl(2), PR_SET_NO_NEW_PRIVS).
+    NoNewPrivileges,
     /// Restricts files and scopes. Needs [`Step::Capabilities`] before it. What no path leads to is named by its number
     /// after [`Step::Descriptors`], as `/proc/self/fd/N`.
     Landlock(landlock::Policy),
@@ -247,7 +271,11 @@ impl std::fmt::Display for Step {
         match self {
             Self::AwaitGo(_) => write!(f, "wait for the start signal"),
             Self::AwaitTrees { .. } => write!(f, "wait for mounts with shifted owners"),
+            Self::AwaitGoOf { .. } => write!(f, "wait for the start signal"),
             Self::NewSession => write!(f, "start a session"),
+            Self::WorkingFolder(path) => write!(f, "enter {}", path.to_string_lossy()),
+            Self::EnterNetwork(_) => write!(f, "enter the network"),
+            Self::BecomeUser { user, group, .. } => write!(f, "become user {user} of group {group}"),
             Self::EnterCgroups(_) => write!(f, "come under the limits"),
             Self::CgroupNamespace => write!(f, "make a cgroup namespace"),
             Self::PrivateMounts => write!(f, "make the mounts private"),
@@ -289,6 +317,7 @@ impl std::fmt::Display for Step {
             Self::Finish => write!(f, "finish"),
             Self::Descriptors(_) => write!(f, "place the descriptors"),
             Self::Capabilities(_) => write!(f, "give up capabilities"),
+            Self::NoNewPrivileges => write!(f, "give up new privileges"),
             Self::Landlock(_) => write!(f, "restrict files with Landlock"),
             Self::Seccomp(_) => write!(f, "install the system call filter"),
         }
@@ -302,7 +331,9 @@ impl Step {
             Self::AwaitGo(fd)
             | Self::AwaitTrees { from: fd, .. }
             | Self::AdoptTree { tree: fd, .. }
+            | Self::EnterNetwork(fd)
             | Self::RemoveContents(fd) => vec![*fd],
+            Self::AwaitGoOf { go, parent } => vec![*go, *parent],
             Self::Descriptors(descriptors) => descriptors
                 .iter()
                 .filter_map(|descriptor| match descriptor.from {
@@ -317,7 +348,7 @@ impl Step {
     /// What it is part of, for a table of costs.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::AwaitGo(_) => "wait for the parent: id maps, notes",
+            Self::AwaitGo(_) | Self::AwaitGoOf { .. } => "wait for the parent: id maps, notes",
             Self::EnterCgroups(_) | Self::CgroupNamespace => "enter the cgroups",
             Self::CloneTree { .. }
             | Self::CloneResolvedTree { .. }
@@ -344,10 +375,13 @@ impl Step {
             | Self::EmptyFolder { .. }
             | Self::OpenFolder { .. } => "folders, links and files of the root",
             Self::Loopback => "loopback interface",
-            Self::Capabilities(_) => "capabilities",
+            Self::Capabilities(_) | Self::NoNewPrivileges => "capabilities",
             Self::Landlock(_) => "Landlock",
             Self::Seccomp(_) => "seccomp",
             Self::NewSession
+            | Self::WorkingFolder(_)
+            | Self::EnterNetwork(_)
+            | Self::BecomeUser { .. }
             | Self::BecomeRoot { .. }
             | Self::DieWithParent
             | Self::HostName(_)

@@ -14,6 +14,9 @@ const MAX_PROCESSES: usize = 100_000;
 /// Bytes of a command line that are shown.
 const MAX_COMMAND: usize = 4096;
 
+/// PF_KTHREAD of linux/sched.h: what a virtual machine's own kernel does is no process of the box.
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
 /// Lists them all.
 pub(super) fn list(pipes: &Pipes) -> Result<Event, Failure> {
     pipes.ready();
@@ -67,6 +70,9 @@ fn parse_stat(pid: i32, stat: &[u8], ticks: u64, page: u64) -> Option<ProcessEnt
     let name = stat.get(open..close + 1)?;
     let fields: Vec<&str> = std::str::from_utf8(stat.get(close + 2..)?).ok()?.split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    if number(9)? & KERNEL_THREAD != 0 {
+        return None;
+    }
     Some(ProcessEntry {
         pid: pid.unsigned_abs(),
         parent: number(4)?.try_into().ok()?,
@@ -90,6 +96,8 @@ mod tests {
         assert_eq!((entry.pid, entry.parent, entry.state), (42, 7, b'S'));
         assert_eq!((entry.cpu_ms, entry.resident_bytes), (2000, 25 * 4096));
         assert_eq!(entry.command.as_slice(), b"[a) b (c]");
+        let of_kernel = b"2 (kthreadd) S 0 0 0 0 -1 2129984 1 2 3 4 0 0 0 0 20 0 1 0 99 1000 25 0";
+        assert_eq!(parse_stat(2, of_kernel, 100, 4096), None);
         assert_eq!(parse_stat(1, b"1 (x", 100, 4096), None);
         assert_eq!(parse_stat(1, b"1 (x) ", 100, 4096), None);
     }

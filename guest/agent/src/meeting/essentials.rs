@@ -10,8 +10,13 @@ const FOLDERS: [(&str, u32); 4] =
 
 /// Makes those that are missing. Best effort: a root that can't be written keeps what its image has.
 pub(crate) fn make() {
+    make_below(Path::new("/"));
+}
+
+/// [`make`] in a root that is not this process's own yet.
+pub(crate) fn make_below(root: &Path) {
     for (folder, mode) in FOLDERS {
-        make_one(Path::new(folder), mode);
+        make_one(&root.join(folder.trim_start_matches('/')), mode);
     }
 }
 

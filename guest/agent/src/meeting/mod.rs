@@ -8,5 +8,7 @@ mod setup;
 mod standard;
 mod visitor;
 
+pub(crate) use essentials::make_below as essentials_below;
 pub(crate) use relay::run as relay;
-pub(crate) use serve::serve;
+pub(crate) use serve::{Gate, Visitors, farewell, serve};
+pub(crate) use setup::limit;

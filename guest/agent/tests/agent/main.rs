@@ -10,6 +10,7 @@ mod box_under_test;
 mod commands;
 mod detached;
 mod files;
+mod machine;
 mod ports;
 mod speed;
 

@@ -12,8 +12,8 @@ Examples:
   agentkernel image usage
   agentkernel image usage --json
 
---json prints {images, layers, layer_bytes, shared_bytes, blob_bytes, partial_bytes, total_bytes,
-max_bytes}. The limit is images.max_size of the configuration.")]
+--json prints {images, layers, layer_bytes, shared_bytes, blob_bytes, partial_bytes, block_bytes,
+total_bytes, max_bytes}. The limit is images.max_size of the configuration.")]
 pub(crate) struct Args {
     /// Print JSON
     #[arg(long)]
@@ -41,6 +41,7 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
         ("unpacked", bytes(usage.layer_bytes)),
         ("  of it shared", bytes(usage.shared_bytes)),
         ("as fetched", bytes(usage.blob_bytes)),
+        ("block devices", bytes(usage.block_bytes)),
         ("interrupted", bytes(usage.partial_bytes)),
         ("total", bytes(usage.total_bytes)),
         ("limit", limit),
