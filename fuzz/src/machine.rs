@@ -77,7 +77,11 @@ fn whole() -> MachineSetup {
         prefix: 30,
         gateway: Some([10, 0, 0, 1].into()),
         mtu: 1500,
-        version_6: Some(NetworkVersion6 { address: [1; 16].into(), prefix: 64, gateway: Some([2; 16].into()) }),
+        version_6: Some(NetworkVersion6 {
+            address: [1; 16].into(),
+            prefix: 64,
+            gateway: Some([2; 16].into()),
+        }),
     });
     setup.files = vec![GivenFile { path: path("/etc/hosts"), mode: 0o644, content: path("content") }];
     setup.limits = Limits { pids: Some(1), memory_bytes: Some(2) };

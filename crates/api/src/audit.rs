@@ -17,7 +17,8 @@ pub struct AuditRecord {
     pub user: String,
     /// Where the caller came from.
     pub from: String,
-    /// `sandbox_created`, `sandbox_started`, `sandbox_stopped`, `sandbox_removed`, `command_executed`, `command_ended`,
+    /// `sandbox_created`, `sandbox_started`, `sandbox_stopped`, `sandbox_removed`, `sandbox_paused`, `sandbox_resumed`,
+    /// `sandbox_forked`, `snapshot_taken`, `snapshot_restored`, `snapshot_removed`, `command_executed`, `command_ended`,
     /// `file_written`, `file_read`, `session_attached`, `policy_violation`, or the `action`.
     #[serde(rename = "type")]
     pub kind: String,

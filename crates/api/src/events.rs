@@ -72,6 +72,14 @@ pub enum EventKind {
     SandboxStopped,
     /// A sandbox was removed.
     SandboxRemoved,
+    /// A sandbox's time was stopped.
+    SandboxPaused,
+    /// A paused sandbox goes on.
+    SandboxResumed,
+    /// A snapshot was taken of a sandbox: `snapshot` is its name.
+    SnapshotTaken,
+    /// A snapshot was removed: `snapshot` is its name.
+    SnapshotRemoved,
     /// A command was started.
     CommandStarted,
     /// A command has ended.

@@ -17,6 +17,7 @@ mod pool;
 mod process;
 mod run;
 mod sandbox;
+mod snapshot;
 mod terminal;
 
 pub use audit::AuditRecord;
@@ -32,4 +33,5 @@ pub use pool::{DrainReport, PoolStatus, PoolTemplate, WarmRequest};
 pub use process::ProcessInfo;
 pub use run::{Isolation, RunError, RunResult};
 pub use sandbox::{CreateRequest, MountRequest, PortInfo, Sandbox, StopRequest};
+pub use snapshot::{ForkRequest, RestoreRequest, Snapshot, SnapshotRequest};
 pub use terminal::{ClientMessage, ServerMessage, TerminalInfo, TerminalRequest};

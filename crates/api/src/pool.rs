@@ -61,7 +61,7 @@ pub struct WarmRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub network: Option<bool>,
     /// How many.
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 1000)]
     pub count: u32,
 }
 

@@ -116,7 +116,7 @@ pub struct Sandbox {
     pub name: String,
     /// Its id, never used again.
     pub id: String,
-    /// `creating`, `stopped`, `starting`, `running`, `stopping` or `removing`.
+    /// `creating`, `stopped`, `starting`, `running`, `pausing`, `paused`, `stopping` or `removing`.
     pub status: String,
     /// Who makes it.
     pub backend: String,

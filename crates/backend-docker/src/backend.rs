@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agentkernel_backend::{
     Backend, BackendError, BoxRecord, EphemeralBox, Guest, HandOver, ImageBuilder, Images, Lifetime, Probe,
-    Reclaimed, refuse_unsupported,
+    Reclaimed, Snapshots, refuse_unsupported,
 };
 use agentkernel_image::RegistrySettings;
 use agentkernel_model::{BackendName, Capabilities, Feature, Isolation, SandboxSpec};
@@ -101,6 +101,12 @@ fn capabilities(kind: EngineKind, engine: Option<&Connected>) -> Capabilities {
         ),
         (Feature::DiskLimit, disk.clone()),
         (Feature::PersistentDiskLimit, disk),
+        (
+            Feature::Snapshots,
+            format!(
+                "{title}'s containers share the host's kernel and can't be copied while they run; use --backend firecracker"
+            ),
+        ),
     ];
     Capabilities::all_but(always.into_iter().chain(limits.into_iter().map(|limit| (limit, unkept.clone()))))
 }
@@ -235,6 +241,10 @@ impl Backend for DockerBackend {
 
     fn builder(&self) -> Option<&dyn ImageBuilder> {
         Some(&self.builder)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        None
     }
 
     async fn probe(&self) -> Probe {

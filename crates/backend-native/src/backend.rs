@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agentkernel_backend::{
     AgentGuest, Backend, BackendError, BoxRecord, Entrance, EphemeralBox, Guest, HandOver, ImageBuilder,
-    Images, Lifetime, Probe, Reclaimed, UnspokenAgent, ask_to_end, refuse_unsupported,
+    Images, Lifetime, Probe, Reclaimed, Snapshots, UnspokenAgent, ask_to_end, refuse_unsupported,
 };
 use agentkernel_image::{ImageStore, StoreImages};
 use agentkernel_model::{
@@ -283,6 +283,10 @@ impl Backend for NativeBackend {
     }
 
     fn builder(&self) -> Option<&dyn ImageBuilder> {
+        None
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
         None
     }
 

@@ -109,7 +109,11 @@ impl Machine {
 
     /// What boxes can have here.
     pub(crate) fn capabilities(&self) -> Capabilities {
-        let mut missing = Vec::new();
+        let mut missing = vec![(
+            Feature::Snapshots,
+            "native sandboxes share the host's kernel and can't be copied while they run; use --backend firecracker"
+                .to_owned(),
+        )];
         let release = rustix::system::uname().release().to_string_lossy().into_owned();
         if !self.rootless && !is_at_least(&release, (5, 19)) {
             missing.push((

@@ -30,6 +30,7 @@ fn subject() -> Result<Subject, Skipped> {
         again: Box::new(move || open(&again)),
         image: ImageRef::host(),
         cannot_express: &[],
+        processor_time: None,
         leftovers: Box::new(move || {
             let _keep = &state;
             ["leases", "stage"].into_iter().flat_map(|folder| entries(&left.join(folder))).collect()

@@ -28,6 +28,7 @@ fn subject() -> Result<Subject, Skipped> {
         again: Box::new(move || open(&again, &settings)),
         image,
         cannot_express: &[],
+        processor_time: None,
         leftovers: Box::new(move || {
             let _keep = &state;
             ["leases", "stage"].into_iter().flat_map(|folder| entries(&left.join(folder))).collect()

@@ -7,7 +7,7 @@ use std::time::Duration;
 use agentkernel_model::{BackendName, Capabilities, Isolation, SandboxName, SandboxSpec};
 use async_trait::async_trait;
 
-use crate::{BackendError, EndSignal, Guest, HandOver, ImageBuilder, Images};
+use crate::{BackendError, EndSignal, Guest, HandOver, ImageBuilder, Images, Snapshots};
 
 /// Whether a backend can be used here and now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,9 @@ pub trait Backend: Send + Sync {
 
     /// Who builds Dockerfiles for it; `None` where it can't.
     fn builder(&self) -> Option<&dyn ImageBuilder>;
+
+    /// Who pauses and copies its sandboxes; `None` where it can't.
+    fn snapshots(&self) -> Option<&dyn Snapshots>;
 
     /// Starts a box without a record.
     async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError>;

@@ -10,6 +10,7 @@ mod hand_over;
 mod images;
 mod registry;
 mod requirements;
+mod snapshots;
 
 pub use agent::{AGENT_CAPABILITIES, AgentGuest, Entrance, UnspokenAgent};
 pub use contract::{Backend, BoxRecord, EphemeralBox, Probe, Reclaimed};
@@ -23,3 +24,4 @@ pub use hand_over::{EndSignal, HandOver};
 pub use images::{BuildRequest, ImageBuilder, Images, ReadyImage};
 pub use registry::Registry;
 pub use requirements::{Lifetime, refuse_unsupported, requirements};
+pub use snapshots::Snapshots;

@@ -5,6 +5,9 @@ mod registry;
 mod steps;
 
 pub use agentkernel_backend_docker::{EngineEnvironment, EngineSettings};
+pub use agentkernel_backend_firecracker::{
+    FirecrackerSettings, ShareProgram, VmmChoice, provision, share_main,
+};
 pub use agentkernel_backend_native::{NativeSettings, image_store};
 pub use order::{AUTOMATIC_ORDER, Candidate};
 pub use registry::{BackendSettings, NotInThisBuild, check, registry, registry_with};

@@ -15,7 +15,7 @@ pub struct Candidate {
 /// chosen without being named, so they aren't here.
 pub const AUTOMATIC_ORDER: [Candidate; 6] = [
     Candidate { name: "hyperlight", what: "WebAssembly in a micro virtual machine (KVM)", included: false },
-    Candidate { name: "firecracker", what: "a micro virtual machine (KVM)", included: false },
+    Candidate { name: "firecracker", what: "a micro virtual machine (KVM)", included: true },
     Candidate { name: "apple", what: "Apple containers (macOS 26 and later)", included: false },
     Candidate { name: "docker", what: "a Docker container", included: true },
     Candidate { name: "podman", what: "a Podman container", included: true },

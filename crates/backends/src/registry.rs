@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use agentkernel_backend::{Backend, BackendError, Registry};
 use agentkernel_backend_docker::{DockerBackend, EngineEnvironment, EngineKind, EngineSettings};
+use agentkernel_backend_firecracker::{FirecrackerBackend, FirecrackerSettings};
 use agentkernel_backend_native::{NativeBackend, NativeSettings};
+use agentkernel_image::{ImageStore, StoreImages};
 use agentkernel_model::BackendName;
 
 use crate::AUTOMATIC_ORDER;
@@ -25,6 +27,8 @@ pub struct NotInThisBuild {
 pub struct BackendSettings {
     /// For native.
     pub native: NativeSettings,
+    /// For firecracker.
+    pub firecracker: FirecrackerSettings,
     /// For docker.
     pub docker: EngineSettings,
     /// For podman.
@@ -36,13 +40,33 @@ pub struct BackendSettings {
 /// All backends of this build, in the order of automatic choice. Opening one is cheap: it looks at nothing that a
 /// command doesn't need.
 pub fn registry(state_dir: &Path, settings: &BackendSettings) -> Result<Registry, BackendError> {
+    let native = Arc::new(NativeBackend::open(state_dir, settings.native.clone())?);
     let mut registry = Registry::new();
     for candidate in AUTOMATIC_ORDER.iter().filter(|candidate| candidate.included) {
-        if let Some(backend) = open(candidate.name, state_dir, settings)? {
-            registry.add(backend, true);
-        }
+        let (backend, automatic): (Arc<dyn Backend>, bool) = match candidate.name {
+            "native" => (native.clone(), true),
+            "docker" => (engine(EngineKind::Docker, state_dir, settings, &settings.docker), true),
+            "podman" => (engine(EngineKind::Podman, state_dir, settings, &settings.podman), true),
+            "firecracker" => {
+                let own = &settings.firecracker;
+                (Arc::new(firecracker(state_dir, settings, native.image_store().clone())), own.is_automatic())
+            }
+            _ => continue,
+        };
+        registry.add(backend, automatic);
     }
     Ok(registry)
+}
+
+/// Machines start from the same images as native boxes.
+fn firecracker(state_dir: &Path, settings: &BackendSettings, store: ImageStore) -> FirecrackerBackend {
+    let images = StoreImages {
+        store: store.clone(),
+        registry: settings.native.registry.clone(),
+        backend: "firecracker",
+        without: None,
+    };
+    FirecrackerBackend::open(state_dir, store, Arc::new(images), settings.firecracker.clone())
 }
 
 /// The same, each backend as `wrap` returns it.
@@ -52,19 +76,6 @@ pub fn registry_with(
     wrap: impl Fn(Arc<dyn Backend>) -> Arc<dyn Backend>,
 ) -> Result<Registry, BackendError> {
     registry(state_dir, settings).map(|registry| registry.wrapped(wrap))
-}
-
-fn open(
-    name: &str,
-    state_dir: &Path,
-    settings: &BackendSettings,
-) -> Result<Option<Arc<dyn Backend>>, BackendError> {
-    Ok(match name {
-        "native" => Some(Arc::new(NativeBackend::open(state_dir, settings.native.clone())?)),
-        "docker" => Some(engine(EngineKind::Docker, state_dir, settings, &settings.docker)),
-        "podman" => Some(engine(EngineKind::Podman, state_dir, settings, &settings.podman)),
-        _ => None,
-    })
 }
 
 fn engine(
@@ -89,6 +100,8 @@ pub fn check(name: &BackendName) -> Result<(), NotInThisBuild> {
 
 #[cfg(test)]
 mod tests {
+    use agentkernel_backend_firecracker::VmmChoice;
+
     use super::*;
 
     #[test]
@@ -100,10 +113,24 @@ mod tests {
             assert_eq!(check(&name).is_ok(), candidate.included, "{name}");
             assert_eq!(registry.get(&name).is_some(), candidate.included, "{name}");
         }
-        let error = check(&"firecracker".parse().unwrap()).unwrap_err();
+        let error = check(&"kubernetes".parse().unwrap()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "this build has no backend \"firecracker\": it has docker, podman, native"
+            "this build has no backend \"kubernetes\": it has firecracker, docker, podman, native"
         );
+    }
+
+    #[test]
+    fn machines_are_chosen_without_being_named_only_on_firecracker_and_a_kvm_that_must_be_real() {
+        let dir = tempfile::tempdir().unwrap();
+        let automatic = |firecracker: FirecrackerSettings| {
+            let settings = BackendSettings { firecracker, ..BackendSettings::default() };
+            let registry = registry(dir.path(), &settings).unwrap();
+            registry.iter().any(|(backend, automatic)| backend.name().as_str() == "firecracker" && automatic)
+        };
+        let usual = FirecrackerSettings::default;
+        assert!(automatic(usual()));
+        assert!(!automatic(FirecrackerSettings { vmm: VmmChoice::Qemu, ..usual() }));
+        assert!(!automatic(FirecrackerSettings { allow_emulated_kvm: true, ..usual() }));
     }
 }

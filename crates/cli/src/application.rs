@@ -150,7 +150,7 @@ impl Application {
             agentkernel_backends::check(name)?;
         }
         let engine = self.open(&settings.state_dir, &settings.outside)?;
-        self.recovered(engine, requested).await
+        self.recovered(limited(engine, settings), requested).await
     }
 
     /// The same without settings.
@@ -196,7 +196,7 @@ impl Application {
         wrap: impl Fn(Arc<dyn Backend>) -> Arc<dyn Backend>,
     ) -> Result<Engine, CliError> {
         let engine = self.open_over(&settings.state_dir, &settings.outside, wrap)?;
-        self.recovered(engine, None).await
+        self.recovered(limited(engine, settings), None).await
     }
 
     /// The same without clearing away.
@@ -252,6 +252,11 @@ impl Application {
     }
 }
 
+/// The engine with the limits of the settings.
+fn limited(engine: Engine, settings: &Settings) -> Engine {
+    engine.with_snapshot_limit(settings.max_snapshots_size.map(|size| size.bytes()))
+}
+
 /// What recovery did and could not do.
 fn tell(recovered: &Recovered) {
     for name in &recovered.removed {
@@ -261,6 +266,9 @@ fn tell(recovered: &Recovered) {
         warn_line(&format!(
             "agentkernel: {name} is stopped: the process that worked on it or its box has died"
         ));
+    }
+    for name in &recovered.resumed {
+        warn_line(&format!("agentkernel: {name} goes on: the process that held it still has died"));
     }
     for object in &recovered.objects {
         warn_line(&format!("agentkernel: cleared away {object}"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use agentkernel_backend::{
     Backend, BackendError, BoxRecord, EndSignal, EphemeralBox, Guest, HandOver, ImageBuilder, Images, Probe,
-    Reclaimed,
+    Reclaimed, Snapshots,
 };
 use agentkernel_model::{BackendName, Capabilities, Isolation, SandboxSpec};
 use agentkernel_pool::{PoolKey, TakeRequest, ask};
@@ -82,6 +82,10 @@ impl Backend for WithDaemon {
 
     fn builder(&self) -> Option<&dyn ImageBuilder> {
         self.backend.builder()
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.backend.snapshots()
     }
 
     async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError> {

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use agentkernel_backend::{BackendError, OutputStream, ReadyImage};
-use agentkernel_backends::{BackendSettings, EngineEnvironment, EngineSettings, NativeSettings};
-use agentkernel_config::{Environment, Outside};
+use agentkernel_backends::{
+    BackendSettings, EngineEnvironment, EngineSettings, FirecrackerSettings, NativeSettings, ShareProgram,
+    VmmChoice,
+};
+use agentkernel_config::{Environment, MicrovmSettings, Outside, Vmm};
 use agentkernel_engine::ImageImporter;
 use agentkernel_image::{ImportRequest, Proxies, Reference, RegistrySettings, StoreSettings};
 use agentkernel_model::{ImageConfig, ImageId, ImageRef};
@@ -58,6 +61,7 @@ pub(crate) fn backend_settings(
             },
             internal_unpack,
         },
+        firecracker: firecracker_settings(&outside.microvm),
         docker: EngineSettings {
             runtime: outside.docker.runtime.clone(),
             registries: registry_settings(outside, environment),
@@ -80,14 +84,43 @@ pub(crate) fn backend_settings(
     }
 }
 
-/// The images that sandboxes were made from. One whose record can't be read can't be started either.
+/// What microVMs are made with.
+pub(crate) fn firecracker_settings(microvm: &MicrovmSettings) -> FirecrackerSettings {
+    FirecrackerSettings {
+        vmm: match microvm.vmm {
+            Vmm::Firecracker => VmmChoice::Firecracker,
+            Vmm::Qemu => VmmChoice::Qemu,
+        },
+        firecracker: microvm.firecracker.clone(),
+        jailer: microvm.jailer.clone(),
+        kernel: microvm.kernel.clone(),
+        qemu: microvm.qemu.clone(),
+        vhost_device_vsock: microvm.vhost_device_vsock.clone(),
+        search: microvm.search.clone(),
+        allow_emulated_kvm: microvm.allow_emulated_kvm,
+        max_template_bytes: microvm.max_template_size.map(|size| size.bytes()),
+        share: ShareProgram {
+            path: std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into()),
+            arguments: vec!["internal-share".into()],
+        },
+        ..FirecrackerSettings::default()
+    }
+}
+
+/// The images that sandboxes and snapshots were made from. One whose record can't be read can't be started either.
 fn in_use(store: Store) -> Arc<dyn Fn() -> BTreeSet<ImageId> + Send + Sync> {
     Arc::new(move || {
         let records = store.list().unwrap_or_else(|error| {
             tracing::warn!(%error, "the sandboxes can't be listed; their images may be taken for unused");
             Vec::new()
         });
-        records.into_iter().filter_map(|(_, record)| record.ok()?.spec.image_id).collect()
+        let snapshots = store.snapshots().list().unwrap_or_else(|error| {
+            tracing::warn!(%error, "the snapshots can't be listed; their images may be taken for unused");
+            Vec::new()
+        });
+        let of_sandboxes = records.into_iter().filter_map(|(_, record)| record.ok()?.spec.image_id);
+        let of_snapshots = snapshots.into_iter().filter_map(|(_, record)| record.ok()?.spec.image_id);
+        of_sandboxes.chain(of_snapshots).collect()
     })
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Progress {
 
 #[derive(Default)]
 struct State {
+    /// Whether files come, and not layers of an image.
+    of_files: bool,
     reference: String,
     layers: BTreeMap<String, Layer>,
     drawn: Option<Instant>,
@@ -39,6 +41,14 @@ impl Progress {
     /// For the caller's standard error.
     pub(crate) fn new(environment: &Environment) -> Self {
         Self { terminal: environment.interactive_stderr, state: Mutex::default() }
+    }
+}
+
+impl Progress {
+    /// The same where files come that are no image's layers.
+    pub(crate) fn of_files(environment: &Environment) -> Self {
+        let state = State { of_files: true, ..State::default() };
+        Self { state: Mutex::new(state), ..Self::new(environment) }
     }
 }
 
@@ -65,6 +75,7 @@ impl Drop for Progress {
 impl State {
     /// Takes an event in; the line that it is worth, if any.
     fn note(&mut self, event: PullEvent, terminal: bool) -> Option<String> {
+        let noun = if self.of_files { "file" } else { "layer" };
         match event {
             PullEvent::Resolving { reference } => {
                 let line = format!("agentkernel: fetching {}", printable(&reference));
@@ -87,8 +98,11 @@ impl State {
                 let layer = self.layers.entry(id.clone()).or_default();
                 layer.is_done = true;
                 layer.done = layer.done.max(layer.total);
-                let size = bytes(layer.done);
-                (!terminal).then(|| format!("agentkernel: layer {} is here ({size})", printable(&id)))
+                let size = match layer.done {
+                    0 => String::new(),
+                    done => format!(" ({})", bytes(done)),
+                };
+                (!terminal).then(|| format!("agentkernel: {noun} {} is here{size}", printable(&id)))
             }
             PullEvent::Retry { why } => Some(format!("agentkernel: trying again: {}", printable(&why))),
             PullEvent::BuildOutput { line } => Some(printable(&line)),
@@ -104,13 +118,17 @@ impl State {
         self.write(&format!("\r\u{1b}[K{}", self.line()));
     }
 
+    fn nouns(&self) -> &'static str {
+        if self.of_files { "files" } else { "layers" }
+    }
+
     fn line(&self) -> String {
         let mut line = format!("fetching {}", self.reference);
         let finished = self.layers.values().filter(|layer| layer.is_done).count();
         let done: u64 = self.layers.values().map(|layer| layer.done).sum();
         let total: u64 = self.layers.values().map(|layer| layer.total).sum();
         if !self.layers.is_empty()
-            && write!(line, ": {finished} of {} layers, {}", self.layers.len(), bytes(done)).is_ok()
+            && write!(line, ": {finished} of {} {}, {}", self.layers.len(), self.nouns(), bytes(done)).is_ok()
             && total > done
         {
             line.push_str(&format!(" of {}", bytes(total)));

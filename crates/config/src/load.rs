@@ -147,6 +147,9 @@ fn merge(sources: &Sources<'_>, mut ledger: Ledger) -> Result<Settings, ConfigEr
     let outside = outside::decide(sources, &mut ledger)?;
     let api = api::decide(sources, &mut ledger)?;
     let pool = pool::decide(sources, &mut ledger);
+    let most = values.snapshots.max_size.map(|size| size.0);
+    let offers = Offers::flag(None).file(file, "snapshots.max_size", most);
+    let max_snapshots_size = ledger.decide_optional("snapshots.max_size", offers, "unlimited");
 
     Ok(Settings {
         state_dir: state_dir.value,
@@ -170,6 +173,7 @@ fn merge(sources: &Sources<'_>, mut ledger: Ledger) -> Result<Settings, ConfigEr
         labels,
         api,
         pool,
+        max_snapshots_size,
         toolchains: toolchains.value,
         config_file: file.map(|file| file.config.path().to_owned()),
         effective: ledger.into_entries(),

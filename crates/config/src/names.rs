@@ -129,6 +129,18 @@ names!(
     }
 );
 
+names!(
+    /// A virtual machine monitor that makes microVMs.
+    #[derive(Default)]
+    Vmm, "virtual machine monitor", 2, {
+        /// Firecracker, on KVM.
+        #[default]
+        Firecracker = "firecracker",
+        /// QEMU's microvm machine: on KVM, or emulating the processor.
+        Qemu = "qemu",
+    }
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

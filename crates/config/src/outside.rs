@@ -12,7 +12,7 @@ use crate::ledger::Ledger;
 use crate::load::Sources;
 use crate::source::{FileSource, Offers, Sourced};
 use crate::variables::{self as var, typed};
-use crate::{ConfigError, Environment, Origin};
+use crate::{ConfigError, Environment, MicrovmSettings, Origin, microvm};
 
 /// Where one container engine is and how it runs containers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct Outside {
     pub docker: EngineAccess,
     /// Podman.
     pub podman: EngineAccess,
+    /// MicroVMs.
+    pub microvm: MicrovmSettings,
     /// Registries.
     pub images: ImageSettings,
     /// The folder of Docker's own settings, where logins and contexts are: `DOCKER_CONFIG`, else `~/.docker`.
@@ -90,6 +92,7 @@ impl Outside {
         Self {
             docker: EngineAccess { host: text("DOCKER_HOST"), runtime: text(var::DOCKER_RUNTIME) },
             podman: EngineAccess { host: text("CONTAINER_HOST"), runtime: text(var::PODMAN_RUNTIME) },
+            microvm: MicrovmSettings::of(environment),
             images: ImageSettings::default(),
             docker_config: folder("DOCKER_CONFIG").or_else(|| home.as_ref().map(|home| home.join(".docker"))),
             docker_context: text("DOCKER_CONTEXT"),
@@ -115,6 +118,7 @@ pub(crate) fn decide(sources: &Sources<'_>, ledger: &mut Ledger) -> Result<Outsi
     let mut outside = Outside::of(sources.environment);
     outside.docker = engine(sources, ledger, &DOCKER, &values.docker)?;
     outside.podman = engine(sources, ledger, &PODMAN, &values.podman)?;
+    outside.microvm = microvm::decide(sources, ledger)?;
     outside.images = images(sources, ledger, values)?;
     Ok(outside)
 }

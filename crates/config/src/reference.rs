@@ -9,7 +9,7 @@ use crate::schema::{json_schema, properties, section_schema};
 use crate::variables::VARIABLES;
 
 /// The sections in the order of the page.
-const SECTIONS: [&str; 15] = [
+const SECTIONS: [&str; 17] = [
     "sandbox",
     "build",
     "agent",
@@ -19,6 +19,8 @@ const SECTIONS: [&str; 15] = [
     "images",
     "docker",
     "podman",
+    "firecracker",
+    "snapshots",
     "api",
     "audit",
     "pool",
@@ -42,8 +44,8 @@ suggestion.
 - A limit that you name always beats the profile's.
 - A profile chosen by flag or variable is not widened by the file: the file's single grants can then only narrow it.
 - A file that was only found in the current folder may have come with somebody else's project. It can't grant your home, \
-your environment variables, paths outside of its folder or missing limits, and it can't choose engines, mirrors or what \
-is built, nor open the server to others; name it with `--config` once you have read it.
+your environment variables, paths outside of its folder or missing limits, and it can't choose engines, programs and kernels \
+of microVMs, mirrors or what is built, nor open the server to others; name it with `--config` once you have read it.
 
 ```toml
 [sandbox]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use agentkernel_model::{
-    BackendName, BoxPath, EnvVar, Grants, ImageRef, Mount, Profile, PublishedPort, Resources, SandboxName,
-    UserSpec,
+    BackendName, BoxPath, EnvVar, Grants, ImageRef, Mib, Mount, Profile, PublishedPort, Resources,
+    SandboxName, UserSpec,
 };
 
 use crate::{ApiSettings, BuildSettings, Effective, Outside, Runtime};
@@ -66,6 +66,8 @@ pub struct Settings {
     pub api: ApiSettings,
     /// Sandboxes that a server starts before they are asked for.
     pub pool: crate::PoolChoice,
+    /// The most that all snapshots together may take on disk.
+    pub max_snapshots_size: Option<Mib>,
     /// Whether tool folders below the home are shown.
     pub toolchains: bool,
     /// The file that was read; absolute.

@@ -144,7 +144,9 @@ fn every_known_key_shows_up_among_the_effective_values() {
                   [images]\npull='never'\nmirrors={'docker.io'=['m:5000']}\ninsecure=['m:5000']\nca=['file']\n\
                   max_size='9g'\n[docker]\nhost='unix:///d'\nruntime='runsc'\n[podman]\nhost='unix:///p'\n\
                   runtime='crun'\n\
-                  [api]\nhost='0.0.0.0'\nport=1\ntls_cert='file'\ntls_key='file'\nallowed_hosts=['h']\n\
+                  [firecracker]\nvmm='qemu'\nkernel='k'\nfirecracker='f'\njailer='j'\nqemu='q'\n\
+                  vhost_device_vsock='v'\nallow_emulated_kvm=true\nmax_template_size='2g'\n\
+                  [snapshots]\nmax_size='3g'\n[api]\nhost='0.0.0.0'\nport=1\ntls_cert='file'\ntls_key='file'\nallowed_hosts=['h']\n\
                   allowed_origins=['https://h']\ndrain_seconds=1\n[api.limits]\nmax_connections=1\n\
                   max_connections_per_peer=1\nhead_timeout_seconds=1\nbody_timeout_seconds=1\n\
                   idle_timeout_seconds=1\nmax_concurrent_runs=1\nmax_concurrent_starts=1\nmax_queued=1\n\
@@ -185,8 +187,10 @@ fn every_known_key_shows_up_among_the_effective_values() {
     assert_eq!(settings.grants.pass_env, PassEnv::Names(vec!["LANG".into()]));
     assert_eq!(settings.files[0].mode, 0o600);
     assert_eq!(settings.pool.max_memory, Some(Mib(4096)));
+    assert_eq!(settings.max_snapshots_size, Some(Mib(3072)));
     let template = &settings.pool.templates[0];
     assert_eq!((template.profile, template.min), (Some(Profile::Restrictive), Some(1)));
+    assert_eq!(settings.outside.microvm.kernel, Some(project.root().join("work/k")));
     assert_eq!(settings.mounts[0].source, project.root().join("work/data"));
     let env: Vec<String> =
         settings.env.iter().map(|var| format!("{}={}", var.name.to_lossy(), var.value.to_lossy())).collect();
@@ -260,6 +264,14 @@ fn mistakes_name_file_place_key_and_what_would_do() {
             ":2:6: images.pull: unknown variant `often`, expected one of `missing`, `always`, `never`",
         ),
         (
+            "[firecracker]\nvmm='qmeu'\n",
+            ":2:5: firecracker.vmm: unknown virtual machine monitor \"qmeu\": it must be one of firecracker, qemu; did you mean \"qemu\"?",
+        ),
+        (
+            "[firecracker]\nkernal='k'\n",
+            ":2:1: unknown key \"firecracker.kernal\"; did you mean \"firecracker.kernel\"?",
+        ),
+        (
             "[sandbox]\nimage='a'\n[build]\ntarget='D'\n",
             ":3:2: \"build\" and \"sandbox.image\" are the same setting: keep one of them",
         ),
@@ -319,6 +331,13 @@ fn a_found_file_chooses_neither_engines_nor_registries_nor_what_is_built() {
         ("[build]\ntarget='t'\n", "build"),
         ("[docker]\nhost='tcp://evil:2375'\n", "docker.host"),
         ("[podman]\nruntime='weak'\n", "podman.runtime"),
+        ("[firecracker]\nvmm='qemu'\n", "firecracker.vmm"),
+        ("[firecracker]\nkernel='vmlinux'\n", "firecracker.kernel"),
+        ("[firecracker]\nfirecracker='evil'\n", "firecracker.firecracker"),
+        ("[firecracker]\njailer='evil'\n", "firecracker.jailer"),
+        ("[firecracker]\nqemu='evil'\n", "firecracker.qemu"),
+        ("[firecracker]\nvhost_device_vsock='evil'\n", "firecracker.vhost_device_vsock"),
+        ("[firecracker]\nallow_emulated_kvm=true\n", "firecracker.allow_emulated_kvm"),
         ("[images]\nmirrors={'docker.io'=['evil']}\n", "images.mirrors"),
         ("[images]\ninsecure=['docker.io']\n", "images.insecure"),
         ("[images]\nca=['file']\n", "images.ca"),

@@ -26,6 +26,8 @@ pub(crate) const IMAGE: &str = "AGENTKERNEL_IMAGE";
 pub(crate) const PULL: &str = "AGENTKERNEL_PULL";
 pub(crate) const DOCKER_RUNTIME: &str = "AGENTKERNEL_DOCKER_RUNTIME";
 pub(crate) const PODMAN_RUNTIME: &str = "AGENTKERNEL_PODMAN_RUNTIME";
+pub(crate) const FIRECRACKER_VMM: &str = "AGENTKERNEL_FIRECRACKER_VMM";
+pub(crate) const FIRECRACKER_KERNEL: &str = "AGENTKERNEL_FIRECRACKER_KERNEL";
 pub(crate) const AGENT: &str = "AGENTKERNEL_AGENT";
 pub(crate) const PROFILE: &str = "AGENTKERNEL_PROFILE";
 pub(crate) const NETWORK: &str = "AGENTKERNEL_NETWORK";
@@ -42,7 +44,7 @@ pub(crate) const API_KEY: &str = "AGENTKERNEL_API_KEY";
 pub(crate) const AUDIT: &str = "AGENTKERNEL_AUDIT";
 
 /// All of them, in the order of the reference page.
-pub(crate) const VARIABLES: [Variable; 27] = [
+pub(crate) const VARIABLES: [Variable; 29] = [
     Variable {
         name: CONFIG,
         key: None,
@@ -87,6 +89,18 @@ pub(crate) const VARIABLES: [Variable; 27] = [
         key: Some("podman.host"),
         doc: "Where Podman is.",
         example: "unix:///run/podman/podman.sock",
+    },
+    Variable {
+        name: FIRECRACKER_VMM,
+        key: Some("firecracker.vmm"),
+        doc: "Who makes microVMs: `firecracker` or `qemu`.",
+        example: "qemu",
+    },
+    Variable {
+        name: FIRECRACKER_KERNEL,
+        key: Some("firecracker.kernel"),
+        doc: "The kernel of microVMs.",
+        example: "/usr/local/share/agentkernel/vmlinux",
     },
     Variable {
         name: "HTTPS_PROXY",

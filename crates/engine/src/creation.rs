@@ -123,9 +123,14 @@ pub(crate) fn named_inside(mut spec: SandboxSpec, name: &SandboxName) -> Sandbox
     if spec.hostname == UNNAMED_HOST {
         spec.hostname = name.to_string();
     }
+    renamed_inside(spec, UNNAMED_SANDBOX, name)
+}
+
+/// The variable that tells commands their sandbox's name says `name` where it said `from`.
+pub(crate) fn renamed_inside(mut spec: SandboxSpec, from: &str, name: &SandboxName) -> SandboxSpec {
     for variable in &mut spec.env {
-        let unnamed = variable.value.as_bytes() == UNNAMED_SANDBOX.as_bytes();
-        if variable.name.as_bytes() == SANDBOX_VARIABLE.as_bytes() && unnamed {
+        let before = variable.value.as_bytes() == from.as_bytes();
+        if variable.name.as_bytes() == SANDBOX_VARIABLE.as_bytes() && before {
             variable.value = name.as_str().into();
         }
     }

@@ -22,13 +22,21 @@ pub(crate) struct Inner {
     pub(crate) backends: Registry,
     pub(crate) forwarders: Option<Arc<dyn ForwarderSpawner>>,
     pub(crate) importer: Option<Arc<dyn ImageImporter>>,
+    pub(crate) max_snapshot_bytes: Option<u64>,
 }
 
 impl Engine {
     /// An engine that can't keep published ports of sandboxes open after this process: starting one that has some is
     /// refused. See [`Self::with_forwarders`].
     pub fn open(store: Store, backends: Registry) -> Self {
-        Self { inner: Arc::new(Inner { store, backends, forwarders: None, importer: None }) }
+        let inner = Inner { store, backends, forwarders: None, importer: None, max_snapshot_bytes: None };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The same, with the most that all snapshots together may take on disk.
+    pub fn with_snapshot_limit(self, max_bytes: Option<u64>) -> Self {
+        let inner = &*self.inner;
+        Self { inner: Arc::new(Inner { max_snapshot_bytes: max_bytes, ..inner.clone() }) }
     }
 
     /// The same, with the way to start the process that keeps a sandbox's published ports open.

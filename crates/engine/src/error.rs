@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use agentkernel_backend::BackendError;
-use agentkernel_model::{ByteString, Phase, PublishedPort, exit_code};
+use agentkernel_model::{ByteString, NameError, Phase, PublishedPort, exit_code};
 use agentkernel_store::StoreError;
 
 use crate::copy::CopyError;
@@ -88,6 +88,28 @@ pub enum EngineError {
         name: String,
         /// Why its record can't be read.
         source: StoreError,
+    },
+    /// The same of a snapshot's.
+    #[error(
+        "which images are in use isn't known: snapshot {name:?}: {source}; remove it first with `agentkernel snapshot remove \
+         {name}`"
+    )]
+    ImagesOfSnapshotUnknown {
+        /// The snapshot.
+        name: String,
+        /// Why its record can't be read.
+        source: StoreError,
+    },
+    /// A name that was made from another's is none.
+    #[error("{0}; choose a name")]
+    Name(#[from] NameError),
+    /// A fork into none, or into too many.
+    #[error("a sandbox can't be forked into {count}: from 1 to {most} at a time")]
+    ForkCount {
+        /// What was asked for.
+        count: u32,
+        /// The most.
+        most: u32,
     },
     /// A sandbox stays with the backend that made it.
     #[error(
@@ -222,12 +244,16 @@ impl EngineError {
             | Self::Plan(_)
             | Self::Variable { .. }
             | Self::Argument { .. }
+            | Self::Name(_)
+            | Self::ForkCount { .. }
             | Self::File { .. } => ErrorKind::Invalid,
             Self::NoBackendReady { .. } | Self::NoBuilder { .. } | Self::NoImage { absent: false, .. } => {
                 ErrorKind::Unavailable
             }
             Self::NoImage { absent: true, .. } | Self::ImageGone { .. } => ErrorKind::NotFound,
-            Self::ImagesUnknown { source, .. } => store_kind(source),
+            Self::ImagesUnknown { source, .. } | Self::ImagesOfSnapshotUnknown { source, .. } => {
+                store_kind(source)
+            }
             Self::OtherBackend { .. }
             | Self::StillRunning { .. }
             | Self::NotRunning { .. }
@@ -241,9 +267,12 @@ impl EngineError {
 
 fn store_kind(error: &StoreError) -> ErrorKind {
     match error {
-        StoreError::NotFound { .. } => ErrorKind::NotFound,
-        StoreError::AlreadyExists { .. } => ErrorKind::AlreadyExists,
-        StoreError::Busy { .. } | StoreError::StillMounted { .. } => ErrorKind::Conflict,
+        StoreError::NotFound { .. } | StoreError::SnapshotNotFound { .. } => ErrorKind::NotFound,
+        StoreError::AlreadyExists { .. } | StoreError::SnapshotExists { .. } => ErrorKind::AlreadyExists,
+        StoreError::Busy { .. }
+        | StoreError::SnapshotBusy { .. }
+        | StoreError::SnapshotsFull { .. }
+        | StoreError::StillMounted { .. } => ErrorKind::Conflict,
         StoreError::NewerVersion { .. }
         | StoreError::Damaged { .. }
         | StoreError::ForeignOwner { .. }

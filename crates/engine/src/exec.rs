@@ -9,6 +9,8 @@ use agentkernel_model::{
     SandboxSpec, TtySize, UserSpec,
 };
 
+use agentkernel_store::SandboxRecord;
+
 use crate::home::set_home;
 use crate::lifecycle::wrong_phase;
 use crate::{Engine, EngineError, SandboxView};
@@ -124,7 +126,10 @@ fn not_usable(name: &SandboxName, source: PhaseError) -> EngineError {
 impl Engine {
     /// The way into a running sandbox. Starts nothing and takes no lock, so it works while other commands run there.
     pub async fn guest(&self, name: &SandboxName) -> Result<(SandboxView, Arc<dyn Guest>), EngineError> {
-        let record = self.inner.store.read(name)?;
+        let mut record = self.inner.store.read(name)?;
+        if record.phase == Phase::Pausing {
+            record = self.after_standstill(name).await?;
+        }
         if let Err(source) = record.phase.before(Action::Use) {
             return Err(not_usable(name, source));
         }
@@ -137,6 +142,14 @@ impl Engine {
                 phase => Err(not_usable(name, PhaseError { phase, action: Action::Use })),
             },
         }
+    }
+
+    /// The record of a sandbox that stands still for a moment, when that has passed.
+    async fn after_standstill(&self, name: &SandboxName) -> Result<SandboxRecord, EngineError> {
+        let mut locked = self.lock(name).await?;
+        let backend = self.backend(&locked.record().spec.backend)?;
+        self.settle_pausing(&mut locked, &*backend).await?;
+        Ok(locked.record().clone())
     }
 
     /// Starts a command in a running sandbox.

@@ -45,17 +45,16 @@ impl Engine {
 
     pub(crate) async fn start_locked(&self, locked: &mut LockedRecord) -> Result<Isolation, EngineError> {
         let backend = self.refuse(&locked.record().spec, Lifetime::Persistent)?;
+        self.settle_pausing(locked, &*backend).await?;
         let record = self.box_record(locked.record());
-        if let Some(isolation) = backend.running(&record).await?
-            && locked.record().phase == Phase::Running
-        {
-            self.keep_ports_open(locked).await?;
-            return Ok(isolation);
-        }
-        // A recorded `running` without a box is a stopped one.
-        let phase = match locked.record().phase {
-            Phase::Running => Phase::Stopped,
-            phase => phase,
+        let phase = match (locked.record().phase, backend.running(&record).await?) {
+            (Phase::Running, Some(isolation)) => {
+                self.keep_ports_open(locked).await?;
+                return Ok(isolation);
+            }
+            // A recorded `running` without a box is a stopped one.
+            (Phase::Running | Phase::Paused, None) => Phase::Stopped,
+            (phase, _) => phase,
         };
         phase.before(Action::Start).map_err(|source| wrong_phase(&record.name, source))?;
         let dirty = locked.record().phase != Phase::Stopped;
@@ -122,7 +121,7 @@ impl Engine {
     }
 
     /// A running sandbox whose forwarder has died gets another.
-    async fn keep_ports_open(&self, locked: &mut LockedRecord) -> Result<(), EngineError> {
+    pub(crate) async fn keep_ports_open(&self, locked: &mut LockedRecord) -> Result<(), EngineError> {
         let record = locked.record();
         if record.spec.ports.is_empty() || record.forwarder.as_ref().is_some_and(is_alive) {
             return Ok(());
@@ -162,8 +161,13 @@ impl Engine {
         backend: &dyn Backend,
         grace: Duration,
     ) -> Result<(), EngineError> {
+        let stands = matches!(locked.record().phase, Phase::Pausing | Phase::Paused);
         locked.update(|record| record.phase = Phase::Stopping)?;
         end_forwarder(locked.record())?;
+        let grace = match stands && !grace.is_zero() {
+            true => self.grace_of_paused(locked, backend, grace).await,
+            false => grace,
+        };
         backend.stop(&self.box_record(locked.record()), grace).await?;
         locked.update(|record| {
             record.phase = Phase::Stopped;
@@ -171,6 +175,23 @@ impl Engine {
             record.forwarder = None;
         })?;
         Ok(())
+    }
+
+    /// Lets a sandbox that stands still go on, so that its commands can end by themselves; what can't gets no grace.
+    async fn grace_of_paused(
+        &self,
+        locked: &LockedRecord,
+        backend: &dyn Backend,
+        grace: Duration,
+    ) -> Duration {
+        let Some(snapshots) = backend.snapshots() else { return Duration::ZERO };
+        match snapshots.resume(&self.box_record(locked.record())).await {
+            Ok(()) => grace,
+            Err(error) => {
+                tracing::debug!(%error, "a paused sandbox can't go on and is stopped as it is");
+                Duration::ZERO
+            }
+        }
     }
 
     /// Removes a sandbox and all in it. A running one only with `force`, which ends the commands in it.

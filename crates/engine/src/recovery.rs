@@ -17,6 +17,8 @@ pub struct Recovered {
     pub removed: Vec<SandboxName>,
     /// Sandboxes that were brought to `stopped`: half started, half stopped, or with a box that had died.
     pub stopped: Vec<SandboxName>,
+    /// Sandboxes that stood still for a verb whose process has died, and go on.
+    pub resumed: Vec<SandboxName>,
     /// Objects of dead boxes without a record: cgroups, mounts, interfaces, folders.
     pub objects: Vec<String>,
     /// What could not be recovered, each with why. It is tried again by the next command.
@@ -25,6 +27,7 @@ pub struct Recovered {
 
 enum Remedy {
     None,
+    Resume,
     Stop,
     Remove,
 }
@@ -66,6 +69,9 @@ impl Engine {
         let swept = self.inner.store.sweep()?;
         recovered.objects.extend(swept.removed.into_iter().map(|name| format!("folder sandboxes/{name}")));
         recovered.notes.extend(swept.failed.into_iter().map(|error| error.to_string()));
+        let swept = self.inner.store.snapshots().sweep()?;
+        recovered.objects.extend(swept.removed.into_iter().map(|name| format!("folder snapshots/{name}")));
+        recovered.notes.extend(swept.failed.into_iter().map(|error| error.to_string()));
         Ok(recovered)
     }
 
@@ -74,6 +80,10 @@ impl Engine {
         let name = &seen.name;
         match self.try_recover(seen).await {
             Ok(Remedy::None) => true,
+            Ok(Remedy::Resume) => {
+                recovered.resumed.push(name.clone());
+                true
+            }
             Ok(Remedy::Stop) => {
                 recovered.stopped.push(name.clone());
                 true
@@ -115,9 +125,10 @@ impl Engine {
             Phase::Starting | Phase::Stopping => Remedy::Stop,
             Phase::Stopped if record.forwarder.as_ref().is_some_and(is_alive) => Remedy::Stop,
             Phase::Stopped => Remedy::None,
-            Phase::Running => {
+            Phase::Running | Phase::Pausing | Phase::Paused => {
                 let backend = self.backend(&record.spec.backend)?;
                 match backend.running(&self.box_record(record)).await? {
+                    Some(_) if record.phase == Phase::Pausing => Remedy::Resume,
                     Some(_) => Remedy::None,
                     None => Remedy::Stop,
                 }
@@ -129,11 +140,14 @@ impl Engine {
         if matches!(remedy, Remedy::None) {
             return Ok(());
         }
-        // Ports are freed even where the backend isn't part of this build.
-        end_forwarder(locked.record())?;
+        if !matches!(remedy, Remedy::Resume) {
+            // Ports are freed even where the backend isn't part of this build.
+            end_forwarder(locked.record())?;
+        }
         let backend = self.backend(&locked.record().spec.backend)?;
         match remedy {
             Remedy::None => Ok(()),
+            Remedy::Resume => self.settle_pausing(locked, &*backend).await,
             Remedy::Stop => self.stop_locked(locked, &*backend, Duration::ZERO).await,
             Remedy::Remove => self.remove_locked(locked, &*backend).await,
         }

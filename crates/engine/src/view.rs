@@ -101,7 +101,7 @@ impl Engine {
 
     /// Holds a record against the machine.
     pub(crate) async fn look(&self, record: SandboxRecord) -> SandboxView {
-        let settled = matches!(record.phase, Phase::Running | Phase::Stopped);
+        let settled = matches!(record.phase, Phase::Running | Phase::Paused | Phase::Stopped);
         let seen = match self.backend(&record.spec.backend) {
             Ok(backend) => backend.running(&self.box_record(&record)).await.map_err(EngineError::from),
             Err(error) => Err(error),
@@ -110,7 +110,7 @@ impl Engine {
         match seen {
             Ok(Some(isolation)) => {
                 view.isolation = Some(isolation);
-                if settled {
+                if settled && view.phase != Phase::Paused {
                     view.phase = Phase::Running;
                 }
             }

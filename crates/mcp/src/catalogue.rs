@@ -6,12 +6,12 @@ use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 
 use crate::answers::{
     CommandResult, DetachedCommand, Done, ExecLogs, ExecutionList, FileList, FileRead, FileWritten, Killed,
-    SandboxList,
+    SandboxList, SnapshotList,
 };
 use crate::arguments::{
     CreateArguments, DetachArguments, ExecArguments, ExecKillArguments, ExecListArguments, ExecLogsArguments,
-    FileListArguments, FileReadArguments, FileWriteArguments, ListArguments, NameArguments, RunArguments,
-    StopArguments,
+    FileListArguments, FileReadArguments, FileWriteArguments, ForkArguments, ListArguments, NameArguments,
+    RestoreArguments, RunArguments, SnapshotNameArguments, StopArguments, TakeArguments,
 };
 use crate::schema::{schema_of, terse};
 
@@ -32,6 +32,14 @@ pub(crate) enum Verb {
     ExecLogs,
     ExecKill,
     ExecList,
+    Pause,
+    Resume,
+    Fork,
+    SnapshotList,
+    SnapshotTake,
+    SnapshotGet,
+    SnapshotRestore,
+    SnapshotDelete,
 }
 
 impl Verb {
@@ -89,7 +97,7 @@ struct Entry {
     output: fn() -> JsonObject,
 }
 
-const ENTRIES: [Entry; 14] = [
+const ENTRIES: [Entry; 22] = [
     Entry {
         verb: Verb::Run,
         name: "sandbox_run",
@@ -235,6 +243,86 @@ const ENTRIES: [Entry; 14] = [
         input: schema_of::<ExecListArguments>,
         output: schema_of::<ExecutionList>,
     },
+    Entry {
+        verb: Verb::Pause,
+        name: "sandbox_pause",
+        alias: None,
+        title: "Pause a sandbox",
+        about: "Stop the time of a running sandbox. Backend firecracker only.",
+        effect: Effect::Settles,
+        input: schema_of::<NameArguments>,
+        output: schema_of::<agentkernel_api::Sandbox>,
+    },
+    Entry {
+        verb: Verb::Resume,
+        name: "sandbox_resume",
+        alias: None,
+        title: "Resume a paused sandbox",
+        about: "Let a paused sandbox go on.",
+        effect: Effect::Settles,
+        input: schema_of::<NameArguments>,
+        output: schema_of::<agentkernel_api::Sandbox>,
+    },
+    Entry {
+        verb: Verb::Fork,
+        name: "sandbox_fork",
+        alias: None,
+        title: "Copy a running sandbox",
+        about: "Copy a running sandbox with all that runs in it.",
+        effect: Effect::Adds,
+        input: schema_of::<ForkArguments>,
+        output: schema_of::<SandboxList>,
+    },
+    Entry {
+        verb: Verb::SnapshotList,
+        name: "snapshot_list",
+        alias: None,
+        title: "List snapshots",
+        about: "List all snapshots.",
+        effect: Effect::Reads,
+        input: schema_of::<ListArguments>,
+        output: schema_of::<SnapshotList>,
+    },
+    Entry {
+        verb: Verb::SnapshotTake,
+        name: "snapshot_take",
+        alias: None,
+        title: "Take a snapshot of a sandbox",
+        about: "Keep a running sandbox with all that runs in it. It goes on.",
+        effect: Effect::Adds,
+        input: schema_of::<TakeArguments>,
+        output: schema_of::<agentkernel_api::Snapshot>,
+    },
+    Entry {
+        verb: Verb::SnapshotGet,
+        name: "snapshot_get",
+        alias: None,
+        title: "Look at a snapshot",
+        about: "Describe a snapshot.",
+        effect: Effect::Reads,
+        input: schema_of::<SnapshotNameArguments>,
+        output: schema_of::<agentkernel_api::Snapshot>,
+    },
+    Entry {
+        verb: Verb::SnapshotRestore,
+        name: "snapshot_restore",
+        alias: None,
+        title: "Make a sandbox from a snapshot",
+        about: "Make a sandbox that goes on where the snapshot was taken.",
+        effect: Effect::Adds,
+        input: schema_of::<RestoreArguments>,
+        output: schema_of::<agentkernel_api::Sandbox>,
+    },
+    Entry {
+        verb: Verb::SnapshotDelete,
+        name: "snapshot_delete",
+        alias: None,
+        title: "Remove a snapshot",
+        about: "Remove a snapshot.",
+        effect: Effect::Replaces,
+        input: schema_of::<SnapshotNameArguments>,
+        output: schema_of::<Done>,
+    },
 ];
 
 static TOOLS: LazyLock<Vec<Tool>> = LazyLock::new(|| ENTRIES.iter().map(tool).collect());
@@ -310,7 +398,7 @@ mod tests {
 
     #[test]
     fn aliases_can_be_left_out_of_the_list_and_still_work() {
-        assert_eq!((tools(false).len(), tools(true).len()), (14, 19));
+        assert_eq!((tools(false).len(), tools(true).len()), (22, 27));
         assert_eq!(find("run_command"), Some(Verb::Run));
         assert_eq!(find("rm"), None);
     }

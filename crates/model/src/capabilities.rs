@@ -46,11 +46,13 @@ pub enum Feature {
     PortForwarding,
     /// Sandboxes that outlive their maker and keep files over stop and start.
     PersistentSandboxes,
+    /// Running sandboxes that stand still on demand, are kept as they run, and are copied.
+    Snapshots,
 }
 
 impl Feature {
     /// All features, in the order of the documentation's table.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::HostImage,
         Self::OciImages,
         Self::Network,
@@ -69,6 +71,7 @@ impl Feature {
         Self::Files,
         Self::PortForwarding,
         Self::PersistentSandboxes,
+        Self::Snapshots,
     ];
 
     /// In the words of an error message.
@@ -92,6 +95,7 @@ impl Feature {
             Self::Files => "file transfer",
             Self::PortForwarding => "port forwarding",
             Self::PersistentSandboxes => "persistent sandboxes",
+            Self::Snapshots => "pause, snapshots and forks",
         }
     }
 

@@ -26,7 +26,7 @@ pub use image_config::ImageConfig;
 pub use image_id::{ImageId, ImageIdError};
 pub use isolation::{Boundary, Isolation};
 pub use mount::{Access, BoxPath, BoxPathError, Mount, MountError};
-pub use name::{BackendName, ExecId, NameError, SandboxName};
+pub use name::{BackendName, ExecId, NameError, SandboxName, SnapshotName};
 pub use phase::{Action, Phase, PhaseError};
 pub use port::{PortError, PublishedPort};
 pub use profile::{Grants, NetworkAccess, PassEnv, Profile, ProfileError};

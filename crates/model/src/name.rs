@@ -88,6 +88,11 @@ name_type!(
     "sandbox name"
 );
 name_type!(
+    /// A snapshot's name: as a sandbox's, in a list of its own.
+    SnapshotName,
+    "snapshot name"
+);
+name_type!(
     /// A backend's name as the user types it: `native`, `docker`, ...
     BackendName,
     "backend name"

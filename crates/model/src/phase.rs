@@ -5,7 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The recorded phase of a sandbox. `Creating`, `Starting`, `Stopping` and `Removing` are written *before* the step
+/// The recorded phase of a sandbox. `Creating`, `Starting`, `Pausing`, `Stopping` and `Removing` are written *before* the step
 /// they name begins, so that whoever finds one without a living owner knows what to repeat or undo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -18,6 +18,10 @@ pub enum Phase {
     Starting,
     /// Running.
     Running,
+    /// Standing still for a moment: being paused, resumed or copied; let go on by recovery.
+    Pausing,
+    /// Standing still until it is resumed.
+    Paused,
     /// Being stopped; finished by recovery.
     Stopping,
     /// Being removed; finished by recovery.
@@ -31,6 +35,12 @@ pub enum Action {
     Start,
     /// Stop it.
     Stop,
+    /// Stop its time.
+    Pause,
+    /// Let its time go on.
+    Resume,
+    /// Keep it as it runs, or copy it.
+    Copy,
     /// Remove it.
     Remove,
     /// Use what runs inside: exec, attach, files, logs, ports.
@@ -39,12 +49,26 @@ pub enum Action {
 
 /// An action that the phase doesn't allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is {phase}, so it can't be {action}")]
+#[error("it is {phase}{}", consequence(*.phase, *.action))]
 pub struct PhaseError {
     /// Where the sandbox is.
     pub phase: Phase,
     /// What was asked.
     pub action: Action,
+}
+
+/// What follows from the phase, in a user's words.
+fn consequence(phase: Phase, action: Action) -> String {
+    match phase {
+        Phase::Paused => "; resume it first".to_owned(),
+        Phase::Creating
+        | Phase::Stopped
+        | Phase::Starting
+        | Phase::Running
+        | Phase::Pausing
+        | Phase::Stopping
+        | Phase::Removing => format!(", so it can't be {action}"),
+    }
 }
 
 impl Phase {
@@ -54,8 +78,15 @@ impl Phase {
         match (action, self) {
             (Action::Start, Self::Stopped | Self::Starting) => Ok(Some(Self::Starting)),
             (Action::Start | Action::Use, Self::Running) => Ok(None),
-            (Action::Stop, Self::Running | Self::Stopping | Self::Starting) => Ok(Some(Self::Stopping)),
+            (
+                Action::Stop,
+                Self::Running | Self::Pausing | Self::Paused | Self::Stopping | Self::Starting,
+            ) => Ok(Some(Self::Stopping)),
             (Action::Stop, Self::Stopped) => Ok(None),
+            (Action::Pause | Action::Copy, Self::Running | Self::Pausing) => Ok(Some(Self::Pausing)),
+            (Action::Pause | Action::Copy, Self::Paused) => Ok(None),
+            (Action::Resume, Self::Pausing | Self::Paused) => Ok(Some(Self::Pausing)),
+            (Action::Resume, Self::Running) => Ok(None),
             (Action::Remove, _) => Ok(Some(Self::Removing)),
             (action, phase) => Err(PhaseError { phase, action }),
         }
@@ -69,6 +100,8 @@ impl fmt::Display for Phase {
             Self::Stopped => "stopped",
             Self::Starting => "starting",
             Self::Running => "running",
+            Self::Pausing => "pausing",
+            Self::Paused => "paused",
             Self::Stopping => "stopping",
             Self::Removing => "removing",
         })
@@ -80,6 +113,9 @@ impl fmt::Display for Action {
         f.pad(match self {
             Self::Start => "started",
             Self::Stop => "stopped",
+            Self::Pause => "paused",
+            Self::Resume => "resumed",
+            Self::Copy => "copied",
             Self::Remove => "removed",
             Self::Use => "used",
         })
@@ -97,5 +133,22 @@ mod tests {
         assert_eq!(Phase::Removing.before(Action::Remove), Ok(Some(Phase::Removing)));
         assert!(Phase::Stopped.before(Action::Use).is_err());
         assert!(Phase::Removing.before(Action::Start).is_err());
+    }
+
+    #[test]
+    fn what_stands_still_can_be_resumed_copied_stopped_and_removed_and_nothing_else() {
+        assert_eq!(Phase::Running.before(Action::Pause), Ok(Some(Phase::Pausing)));
+        assert_eq!(Phase::Paused.before(Action::Pause), Ok(None));
+        assert_eq!(Phase::Paused.before(Action::Resume), Ok(Some(Phase::Pausing)));
+        assert_eq!(Phase::Running.before(Action::Resume), Ok(None));
+        assert_eq!(Phase::Paused.before(Action::Copy), Ok(None));
+        assert_eq!(Phase::Paused.before(Action::Stop), Ok(Some(Phase::Stopping)));
+        assert_eq!(Phase::Paused.before(Action::Remove), Ok(Some(Phase::Removing)));
+        for action in [Action::Use, Action::Start] {
+            let error = Phase::Paused.before(action).unwrap_err();
+            assert_eq!(error.to_string(), "it is paused; resume it first");
+        }
+        let error = Phase::Stopped.before(Action::Pause).unwrap_err();
+        assert_eq!(error.to_string(), "it is stopped, so it can't be paused");
     }
 }

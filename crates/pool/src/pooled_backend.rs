@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use agentkernel_backend::{
     Backend, BackendError, BoxRecord, EphemeralBox, Guest, HandOver, ImageBuilder, Images, Probe, Reclaimed,
+    Snapshots,
 };
 use agentkernel_model::{BackendName, Capabilities, Isolation, SandboxSpec};
 use async_trait::async_trait;
@@ -43,6 +44,10 @@ impl Backend for PooledBackend {
 
     fn builder(&self) -> Option<&dyn ImageBuilder> {
         self.inner().builder()
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.inner().snapshots()
     }
 
     async fn launch(&self, spec: &SandboxSpec) -> Result<Box<dyn EphemeralBox>, BackendError> {

@@ -141,9 +141,14 @@ fn errors(path: &str, access: Access, has_body: bool) -> Vec<(&'static str, &'st
         errors.push(("413", "The body is too large."));
         errors.push(("415", "The body's type is not known."));
     }
-    if path.contains("{name}") || path.starts_with("/run") || path == "/sandboxes" || path == "/batch/run" {
+    if path.contains("{name}")
+        || path.starts_with("/run")
+        || path == "/sandboxes"
+        || path == "/batch/run"
+        || path == "/snapshots"
+    {
         errors.extend([
-            ("404", "No such sandbox, file, execution, terminal or image."),
+            ("404", "No such sandbox, snapshot, file, execution, terminal or image."),
             ("409", "The sandbox isn't in the right phase, somebody is changing it, or the name is taken."),
             ("422", "The backend can't enforce or provide what was asked for. Nothing was changed."),
             ("502", "The sandbox broke the protocol or came to an end."),
@@ -199,9 +204,17 @@ mod tests {
 
     #[test]
     fn requests_are_closed() {
-        for schema in
-            ["RunRequest", "ExecRequest", "CreateRequest", "WriteRequest", "TerminalRequest", "WarmRequest"]
-        {
+        for schema in [
+            "RunRequest",
+            "ExecRequest",
+            "CreateRequest",
+            "WriteRequest",
+            "TerminalRequest",
+            "WarmRequest",
+            "SnapshotRequest",
+            "RestoreRequest",
+            "ForkRequest",
+        ] {
             let schema = &document()["components"]["schemas"][schema];
             assert_eq!(schema["additionalProperties"], json!(false), "{schema:#}");
         }

@@ -20,7 +20,7 @@ fn of_field(name: &str) -> Value {
         "mode" => json!({ "pattern": MODE }),
         "user" => json!({ "pattern": USER }),
         "backend" => json!({ "pattern": BACKEND, "maxLength": 63 }),
-        "name" => json!({ "pattern": BACKEND, "maxLength": 63 }),
+        "name" | "sandbox" | "as_name" => json!({ "pattern": BACKEND, "maxLength": 63 }),
         "image" => json!({ "minLength": 1 }),
         "profile" => json!({ "enum": ["permissive", "moderate", "restrictive"] }),
         "command" | "entrypoint" => json!({ "items": { "type": "string", "pattern": WORD } }),
@@ -35,7 +35,6 @@ fn of_field(name: &str) -> Value {
         "open_files" => json!({ "minimum": 32 }),
         "rows" | "columns" => json!({ "maximum": 65_535 }),
         "keep_seconds" => json!({ "maximum": 86_400 }),
-        "count" => json!({ "minimum": 1, "maximum": 1000 }),
         "labels" => json!({ "propertyNames": { "minLength": 1 } }),
         _ => json!({}),
     }

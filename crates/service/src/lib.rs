@@ -33,6 +33,7 @@ mod run;
 mod sandboxes;
 mod service;
 mod settings;
+mod snapshots;
 mod started;
 mod statistics;
 mod terminal;

@@ -11,8 +11,8 @@ use crate::request::{SandboxWish, parse, sandbox_name};
 use crate::service::Inner;
 use crate::{AuditEntry, Caller, EventStream, Scope, Service, ServiceError, Verdict, WarmPool};
 
-/// The backend whose images are in our own store.
-const OWN: &str = "native";
+/// The backends whose images are in our own store.
+const OWN: [&str; 2] = ["native", "firecracker"];
 
 /// The most boxes that one request makes ready.
 const MAX_WARM: u32 = 1000;
@@ -70,7 +70,7 @@ impl Service {
             ..entry(caller, "pull")
         });
         let id = pulled?.id.to_string();
-        let here = if backend.as_str() == OWN { self.images(caller).await? } else { Vec::new() };
+        let here = if OWN.contains(&backend.as_str()) { self.images(caller).await? } else { Vec::new() };
         Ok(here.into_iter().find(|image| image.id == id).unwrap_or_else(|| ImageInfo {
             id,
             names: vec![image.to_string()],
@@ -182,7 +182,7 @@ fn list(store: &ImageStore) -> Result<Vec<ImageInfo>, ServiceError> {
         names: image.names.iter().map(|name| familiar(name)).collect(),
         size: image.bytes,
         created: image.created,
-        backend: OWN.to_owned(),
+        backend: OWN[0].to_owned(),
     });
     Ok(info.collect())
 }

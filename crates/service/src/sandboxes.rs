@@ -187,6 +187,17 @@ impl Inner {
         name: &SandboxName,
         error: Option<&ServiceError>,
     ) {
+        self.write_down_of(caller, action, Some(name), error);
+    }
+
+    /// The same where the sandbox may not be known.
+    pub(crate) fn write_down_of(
+        &self,
+        caller: &Caller,
+        action: &'static str,
+        name: Option<&SandboxName>,
+        error: Option<&ServiceError>,
+    ) {
         let verdict = match error {
             None => Verdict::Allowed,
             // It is in the log already.
@@ -195,7 +206,7 @@ impl Inner {
             Some(_) => Verdict::Failed,
         };
         self.audit.record(AuditEntry {
-            sandbox: Some(name.to_string()),
+            sandbox: name.map(ToString::to_string),
             verdict,
             why: error.map(|error| error.message.clone()),
             ..entry(caller, action)

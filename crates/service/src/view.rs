@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use agentkernel_api as api;
 use agentkernel_backend::{ExecutionInfo, ExecutionState, FileInfo, FileKind, ProcessInfo};
-use agentkernel_engine::SandboxView;
+use agentkernel_engine::{SandboxView, SnapshotView};
 use agentkernel_model::{BackendName, Boundary, CannotExec, Cpus, Isolation, Outcome, PublishedPort};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -127,6 +127,19 @@ pub(crate) fn sandbox(view: &SandboxView) -> api::Sandbox {
         ports: view.published.iter().map(port).collect(),
         labels: view.spec.labels.clone(),
         problem: view.problem.clone(),
+    }
+}
+
+pub(crate) fn snapshot(view: &SnapshotView) -> api::Snapshot {
+    api::Snapshot {
+        name: view.name.to_string(),
+        source: view.source.to_string(),
+        source_id: view.source_id.clone(),
+        backend: view.backend.to_string(),
+        image: view.image.to_string(),
+        ports: view.ports.iter().map(port).collect(),
+        created_at: view.created_at.clone(),
+        bytes: view.bytes,
     }
 }
 

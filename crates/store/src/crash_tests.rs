@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use agentkernel_model::Phase;
 
 use crate::crash::abort_after;
+use crate::snapshot_tests::snapshot;
 use crate::tests::{name, record};
 use crate::{Store, StoreError};
 
@@ -16,6 +17,9 @@ fn act(store: &Store, what: &str) -> Result<(), StoreError> {
         "create" => store.create(&name("a"), record("a")).map(drop),
         "update" => store.lock(&name("a"))?.update(|record| record.phase = Phase::Running),
         "delete" => store.lock(&name("a"))?.delete(),
+        "snapshot" => store.snapshots().reserve(&snapshot("a").name)?.commit(snapshot("a"), None).map(drop),
+        "snapshot given up" => store.snapshots().reserve(&snapshot("a").name)?.discard(),
+        "snapshot removed" => store.snapshots().remove(&snapshot("a").name),
         other => panic!("{other}"),
     }
 }
@@ -65,11 +69,16 @@ fn at_each_step(what: &str, check: impl Fn(usize, &Store)) {
             std::fs::create_dir_all(store.backend_dir(&name("a")).join("x/y/z")).unwrap();
             std::fs::write(store.backend_dir(&name("a")).join("x/file"), "content").unwrap();
         }
+        if what == "snapshot removed" {
+            act(&store, "snapshot").unwrap();
+        }
         let survived = run(&store, what, step);
         // A kill loses the lock with the process: nothing waits.
         let listed = store.list().unwrap();
         assert!(listed.iter().all(|(_, record)| record.is_ok()), "{what} at {step}: {listed:?}");
         let swept = store.sweep().unwrap();
+        assert!(swept.failed.is_empty(), "{what} at {step}: {swept:?}");
+        let swept = store.snapshots().sweep().unwrap();
         assert!(swept.failed.is_empty(), "{what} at {step}: {swept:?}");
         check(step, &store);
         if survived {
@@ -111,6 +120,28 @@ fn a_delete_is_finished_by_a_sweep() {
         assert!(matches!(store.read(&name("a")), Err(StoreError::NotFound { .. })), "at {step}");
         assert_eq!(names(store), [""; 0], "at {step}");
     });
+}
+
+#[test]
+fn a_snapshot_is_there_whole_or_not_at_all() {
+    for what in ["snapshot", "snapshot given up", "snapshot removed"] {
+        at_each_step(what, |step, store| {
+            let snapshots = store.snapshots();
+            match snapshots.open(&snapshot("a").name) {
+                Ok(opened) => {
+                    assert!(opened.content().is_dir() && what != "snapshot given up", "{what} at {step}")
+                }
+                Err(StoreError::SnapshotNotFound { .. }) => {
+                    let left = std::fs::read_dir(store.state_dir().join("snapshots")).into_iter().flatten();
+                    let left: Vec<_> =
+                        left.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+                    assert!(left.iter().all(|name| name.ends_with(".lock")), "{what} at {step}: {left:?}");
+                    act(store, "snapshot").unwrap();
+                }
+                Err(other) => panic!("{what} at {step}: {other}"),
+            }
+        });
+    }
 }
 
 #[test]

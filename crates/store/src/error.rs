@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use agentkernel_model::SandboxName;
+use agentkernel_model::{SandboxName, SnapshotName};
 
 /// Why a record could not be read, written, locked or removed.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,35 @@ pub enum StoreError {
     AlreadyExists {
         /// The name.
         name: SandboxName,
+    },
+    /// No snapshot by that name.
+    #[error("snapshot {name:?} does not exist; `agentkernel snapshot list` shows those that do", name = name.as_str())]
+    SnapshotNotFound {
+        /// The name.
+        name: SnapshotName,
+    },
+    /// The name is taken, or being taken.
+    #[error("snapshot {name:?} already exists; choose another name or remove it with `agentkernel snapshot remove {name}`", name = name.as_str())]
+    SnapshotExists {
+        /// The name.
+        name: SnapshotName,
+    },
+    /// Another process writes, reads or removes it.
+    #[error("snapshot {name:?} is in use by another process; try again when that has ended", name = name.as_str())]
+    SnapshotBusy {
+        /// The name.
+        name: SnapshotName,
+    },
+    /// More than may be kept.
+    #[error(
+        "snapshots would take {needed_bytes} bytes, the limit is {max_bytes}; raise `snapshots.max_size` or remove some with \
+         `agentkernel snapshot remove`"
+    )]
+    SnapshotsFull {
+        /// What all of them would take.
+        needed_bytes: u64,
+        /// What they may take.
+        max_bytes: u64,
     },
     /// Another process works on it and didn't finish in time.
     #[error(

@@ -9,6 +9,10 @@
 //!                         /backend/      the backend's own
 //! <state>/sandboxes/.new-*               being made: renamed to its name when complete
 //! <state>/sandboxes/.trash-*             being deleted: renamed from its name first
+//! <state>/snapshots/<name>/record.json   of what and when; written last: without it the folder is half a snapshot
+//!                         /record.lock   flock(2) while it is written or removed, shared while it is read
+//!                         /backend/      the backend's own
+//! <state>/snapshots/.temporary-*         what a fork copies from, as long as that takes
 //! ```
 //!
 //! Names of sandboxes start with a letter or digit, so the dotted names can't meet them. All calls block; the files are
@@ -16,11 +20,14 @@
 
 mod crash;
 mod error;
+mod folders;
 mod lease;
 mod locked;
 mod place;
 mod record;
 mod removal;
+mod snapshot;
+mod snapshots;
 mod store;
 mod sweep;
 
@@ -28,10 +35,14 @@ pub use error::StoreError;
 pub use lease::{Lease, random_id};
 pub use locked::{LockedRecord, Ownership};
 pub use record::{ForwarderProcess, RECORD_VERSION, SandboxRecord, StagedFile};
+pub use snapshot::{SNAPSHOT_VERSION, SnapshotRecord};
+pub use snapshots::{NewSnapshot, OpenSnapshot, SnapshotStore, TemporaryFolder, allocated_bytes};
 pub use store::{EMPTY_DIR, RecordStamp, Store};
 pub use sweep::Swept;
 
 #[cfg(test)]
 mod crash_tests;
+#[cfg(test)]
+mod snapshot_tests;
 #[cfg(test)]
 mod tests;

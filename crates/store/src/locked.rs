@@ -8,10 +8,8 @@ use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::crash::step;
-use crate::place::{
-    BACKEND_DIR, FILES_DIR, OWNER_LOCK, aside, make_private_dir, open_lock_file, sync_dir, write_record,
-};
+use crate::folders::Folders;
+use crate::place::{BACKEND_DIR, FILES_DIR, OWNER_LOCK, make_private_dir, open_lock_file, write_record};
 use crate::removal::remove_tree;
 use crate::{SandboxRecord, StoreError};
 
@@ -25,6 +23,15 @@ impl Lock {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Ok(Self::signed(file))),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(Err(file)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The same, shared with others who only read.
+    pub(crate) fn try_share(file: File) -> io::Result<Option<Self>> {
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(Some(Self(file))),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -176,14 +183,7 @@ impl LockedRecord {
     /// Removes the sandbox's folder. It vanishes from the list in one step; a removal of its content that is cut short
     /// is taken up again by [`crate::Store::sweep`].
     pub fn delete(self) -> Result<(), StoreError> {
-        let trash = aside(&self.sandboxes, crate::sweep::TRASH)?;
-        std::fs::rename(&self.folder, &trash).map_err(StoreError::io("remove", &self.folder))?;
-        step();
-        sync_dir(&self.sandboxes)?;
-        let removed = remove_tree(&trash);
-        // The lock is held to here, so that no sweep works on the same tree at the same time.
-        drop(self.lock);
-        removed
+        Folders { root: &self.sandboxes }.discard(&self.folder, Some(self.lock))
     }
 }
 

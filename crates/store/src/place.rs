@@ -41,23 +41,36 @@ pub(crate) fn open_lock_file(path: &Path, create: bool) -> io::Result<File> {
 /// Reads and checks the record in `folder`; `None` where there is none.
 pub(crate) fn read_record(folder: &Path, name: &SandboxName) -> Result<Option<SandboxRecord>, StoreError> {
     let path = folder.join(RECORD_FILE);
-    let file = match OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(&path) {
+    match read_record_file(&path)? {
+        Some(bytes) => parse(&bytes, name, &path).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The bytes of a record; `None` where there is none.
+pub(crate) fn read_record_file(path: &Path) -> Result<Option<Vec<u8>>, StoreError> {
+    let file = match OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path) {
         Ok(file) => file,
         Err(error) if is_absent(&error) => return Ok(None),
-        Err(error) => return Err(StoreError::io("read", &path)(error)),
+        Err(error) => return Err(StoreError::io("read", path)(error)),
     };
     let mut bytes = Vec::new();
-    file.take(RECORD_BYTES_MAX).read_to_end(&mut bytes).map_err(StoreError::io("read", &path))?;
-    parse(&bytes, name, &path).map(Some)
+    file.take(RECORD_BYTES_MAX).read_to_end(&mut bytes).map_err(StoreError::io("read", path))?;
+    Ok(Some(bytes))
 }
 
 /// Replaces the record in `folder` so that a reader sees the old or the new one whole, power loss included.
 pub(crate) fn write_record(folder: &Path, record: &SandboxRecord) -> Result<(), StoreError> {
     let path = folder.join(RECORD_FILE);
-    let bytes = to_bytes(record, &path)?;
+    replace_record_file(folder, &to_bytes(record, &path)?)
+}
+
+/// The same for any record.
+pub(crate) fn replace_record_file(folder: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let path = folder.join(RECORD_FILE);
     let temporary = folder.join("record.json.tmp");
     // Only the lock's holder writes here; what a dead one left is overwritten.
-    write_synced(&temporary, &bytes).map_err(StoreError::io("write", &temporary))?;
+    write_synced(&temporary, bytes).map_err(StoreError::io("write", &temporary))?;
     step();
     std::fs::rename(&temporary, &path).map_err(StoreError::io("write", &path))?;
     step();

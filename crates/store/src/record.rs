@@ -68,8 +68,8 @@ pub struct SandboxRecord {
 }
 
 #[derive(Deserialize)]
-struct VersionOnly {
-    version: u32,
+pub(crate) struct VersionOnly {
+    pub(crate) version: u32,
 }
 
 /// Reads a record that is expected to be `name`'s; `path` is for messages.

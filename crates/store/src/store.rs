@@ -9,13 +9,12 @@ use agentkernel_model::SandboxName;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::crash::step;
+use crate::folders::Folders;
 use crate::locked::{Lock, LockedRecord, holder};
 use crate::place::{
-    BACKEND_DIR, OWNER_LOCK, RECORD_FILE, RECORD_LOCK, aside, is_absent, make_private_dir, open_lock_file,
-    read_record, sync_dir, write_record,
+    BACKEND_DIR, OWNER_LOCK, RECORD_FILE, RECORD_LOCK, is_absent, make_private_dir, open_lock_file,
+    read_record, write_record,
 };
-use crate::removal::remove_tree;
-use crate::sweep::{MAKING_LOCK, NEW, TRASH};
 use crate::{SandboxRecord, StoreError};
 
 /// A folder of the state folder that is always empty: what is mounted over the state folder where a box would see it.
@@ -29,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Store {
     state_dir: PathBuf,
     pub(crate) sandboxes: PathBuf,
-    patience: Duration,
+    pub(crate) patience: Duration,
 }
 
 impl Store {
@@ -76,73 +75,14 @@ impl Store {
         if read_record(&folder, name).is_ok_and(|found| found.is_some()) {
             return Err(StoreError::AlreadyExists { name: name.clone() });
         }
-        // Held shared until the rename: a sweep, which takes it alone, never sees a live half-made folder.
-        let making = self.open_making_lock()?;
-        flock(&making, FlockOperation::LockShared).map_err(StoreError::io("lock", &self.sandboxes))?;
-        let new = aside(&self.sandboxes, NEW)?;
-        let made = fill(&new, &record).and_then(|lock| {
-            self.move_into_place(&new, name)?;
-            Ok(lock)
-        });
-        match made {
-            Ok(lock) => Ok(LockedRecord::new(record, self.sandboxes.clone(), folder, lock)),
-            Err(error) => {
-                if let Err(left) = remove_tree(&new) {
-                    tracing::debug!(%left, "a half-made sandbox folder is left to the next sweep");
-                }
-                Err(error)
-            }
+        match self.folders().make(name.as_str(), |new| fill(new, &record))? {
+            Some(lock) => Ok(LockedRecord::new(record, self.sandboxes.clone(), folder, lock)),
+            None => Err(StoreError::AlreadyExists { name: name.clone() }),
         }
     }
 
-    /// rename(2) onto a folder that isn't empty fails, and a sandbox's folder never is: that makes it exclusive.
-    fn move_into_place(&self, new: &Path, name: &SandboxName) -> Result<(), StoreError> {
-        let folder = self.folder(name);
-        for _ in 0..16 {
-            match std::fs::rename(new, &folder) {
-                Ok(()) => {
-                    step();
-                    return sync_dir(&self.sandboxes);
-                }
-                Err(error) if taken(&error) => {}
-                Err(error) => return Err(StoreError::io("make", &folder)(error)),
-            }
-            // A folder without a record is nobody's: put it away and try again.
-            if folder.join(RECORD_FILE).symlink_metadata().is_ok() || !self.discard_if_dead(&folder)? {
-                return Err(StoreError::AlreadyExists { name: name.clone() });
-            }
-        }
-        Err(StoreError::AlreadyExists { name: name.clone() })
-    }
-
-    /// Moves a folder without a record to the trash unless somebody holds its lock.
-    pub(crate) fn discard_if_dead(&self, folder: &Path) -> Result<bool, StoreError> {
-        let lock_path = folder.join(RECORD_LOCK);
-        let lock = match open_lock_file(&lock_path, false) {
-            Ok(file) => match Lock::try_take(file).map_err(StoreError::io("lock", &lock_path))? {
-                Ok(lock) => Some(lock),
-                Err(_) => return Ok(false),
-            },
-            Err(error) if is_absent(&error) => None,
-            Err(error) => return Err(StoreError::io("open", &lock_path)(error)),
-        };
-        if folder.join(RECORD_FILE).symlink_metadata().is_ok() {
-            return Ok(false);
-        }
-        let trash = aside(&self.sandboxes, TRASH)?;
-        match std::fs::rename(folder, &trash) {
-            Ok(()) => step(),
-            Err(error) if is_absent(&error) => return Ok(true),
-            Err(error) => return Err(StoreError::io("remove", folder)(error)),
-        }
-        let removed = remove_tree(&trash);
-        drop(lock);
-        removed.map(|()| true)
-    }
-
-    pub(crate) fn open_making_lock(&self) -> Result<std::fs::File, StoreError> {
-        let path = self.sandboxes.join(MAKING_LOCK);
-        open_lock_file(&path, true).map_err(StoreError::io("open", &path))
+    pub(crate) fn folders(&self) -> Folders<'_> {
+        Folders { root: &self.sandboxes }
     }
 
     /// Locks a record, waiting for other processes' verbs to end.
@@ -319,15 +259,11 @@ fn make_state_dir(state_dir: &Path) -> Result<(), StoreError> {
     make_missing(state_dir)
 }
 
-fn make_missing(folder: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_missing(folder: &Path) -> Result<(), StoreError> {
     match make_private_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(StoreError::io("make", folder)(error))
         }
         _ => Ok(()),
     }
-}
-
-fn taken(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists)
 }

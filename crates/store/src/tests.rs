@@ -178,7 +178,7 @@ fn a_sweep_leaves_alone_what_is_being_made_or_deleted() {
     let (_dir, store) = store();
     std::fs::create_dir(store.sandboxes.join(".new-1")).unwrap();
     std::fs::create_dir(store.sandboxes.join(".trash-1")).unwrap();
-    let making = store.open_making_lock().unwrap();
+    let making = store.folders().open_making_lock().unwrap();
     rustix::fs::flock(&making, rustix::fs::FlockOperation::LockShared).unwrap();
     let deleting = crate::place::open_lock_file(&store.sandboxes.join(".trash-1/record.lock"), true).unwrap();
     rustix::fs::flock(&deleting, rustix::fs::FlockOperation::LockExclusive).unwrap();

@@ -1,13 +1,14 @@
 //! The suite can fail: backends with one fault each, and the case that finds it.
 
 use std::panic::catch_unwind;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use agentkernel_backend::{
     Backend, BackendError, BoxRecord, EndSignal, EphemeralBox, Execution, ExecutionControl, ExecutionInfo,
     FileInfo, Guest, HandOver, ImageBuilder, Images, LogRead, OrderedLog, OutputStream, Probe, ProcessInfo,
-    Reclaimed, TcpStreamInside,
+    Reclaimed, Snapshots, TcpStreamInside,
 };
 use agentkernel_model::{
     BackendName, BoxPath, Capabilities, EnvVar, ExecId, ExecRequest, Feature, ImageRef, Isolation, Outcome,
@@ -35,6 +36,9 @@ enum Fault {
     NeverStops,
     NothingReclaimed,
     SharedFiles,
+    PauseIgnored,
+    CopiesAreFresh,
+    CopiesShareAName,
 }
 
 /// A box that several customers get, and its guest.
@@ -87,6 +91,45 @@ impl EphemeralBox for BrokenBox {
 }
 
 #[async_trait]
+impl Snapshots for Broken {
+    async fn pause(&self, record: &BoxRecord) -> Result<(), BackendError> {
+        if self.fault == Fault::PauseIgnored {
+            return Ok(());
+        }
+        self.inner_snapshots().pause(record).await
+    }
+
+    async fn resume(&self, record: &BoxRecord) -> Result<(), BackendError> {
+        self.inner_snapshots().resume(record).await
+    }
+
+    async fn take(&self, record: &BoxRecord, folder: &Path) -> Result<(), BackendError> {
+        self.inner_snapshots().take(record, folder).await
+    }
+
+    async fn restore(&self, record: &BoxRecord, folder: &Path) -> Result<Isolation, BackendError> {
+        match self.fault {
+            Fault::CopiesAreFresh => {
+                self.inner.create(record).await?;
+                self.inner.start(record).await
+            }
+            Fault::CopiesShareAName => {
+                let mut record = record.clone();
+                record.spec.hostname = "conformance".to_owned();
+                self.inner_snapshots().restore(&record, folder).await
+            }
+            _ => self.inner_snapshots().restore(record, folder).await,
+        }
+    }
+}
+
+impl Broken {
+    fn inner_snapshots(&self) -> &dyn Snapshots {
+        self.inner.snapshots().expect("the fake has them")
+    }
+}
+
+#[async_trait]
 impl Backend for Broken {
     fn name(&self) -> &BackendName {
         self.inner.name()
@@ -102,6 +145,10 @@ impl Backend for Broken {
 
     fn builder(&self) -> Option<&dyn ImageBuilder> {
         self.inner.builder()
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        Some(self)
     }
 
     async fn probe(&self) -> Probe {
@@ -309,12 +356,13 @@ fn subject(fault: Fault) -> Result<Subject, Skipped> {
         again: Box::new(move || Arc::new(Broken { inner: again.inner.another_process(), ..again.clone() })),
         image: ImageRef::host(),
         cannot_express: &[],
+        processor_time: None,
         leftovers: Box::new(move || seen.objects()),
     })
 }
 
 /// Each fault, and a case that must find it.
-const FOUND_BY: [(Fault, &str); 12] = [
+const FOUND_BY: [(Fault, &str); 14] = [
     (Fault::SwappedStreams, "streams::apart"),
     (Fault::ExitCodeLost, "exec::exit_codes"),
     (Fault::SignalAsExit, "exec::death_by_signal"),
@@ -327,12 +375,15 @@ const FOUND_BY: [(Fault, &str); 12] = [
     (Fault::ModeIgnored, "files::modes"),
     (Fault::NeverStops, "persistent::running_is_the_truth"),
     (Fault::SharedFiles, "ephemeral::start_fresh"),
+    (Fault::CopiesAreFresh, "snapshots::files_are_as_they_were"),
+    (Fault::CopiesShareAName, "snapshots::names_are_their_own"),
 ];
 
 /// The same for faults that show only by what never happens.
-const FOUND_BY_WAITING: [(Fault, &str); 2] = [
+const FOUND_BY_WAITING: [(Fault, &str); 3] = [
     (Fault::TimeoutIgnored, "detached::keeps_its_timeout"),
     (Fault::NothingReclaimed, "ephemeral::dropped_is_reclaimed"),
+    (Fault::PauseIgnored, "snapshots::pause_stops_time"),
 ];
 
 #[test]

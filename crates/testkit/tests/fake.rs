@@ -12,6 +12,7 @@ const CANNOT_EXPRESS: &[(&str, &str)] = &[
     ("ending::kill_takes_the_tree", "the fake has no sessions"),
     ("persistent::stop_asks_first", "the fake's shell has no traps"),
     ("persistent::stop_ends_the_stubborn", "the fake's shell has no traps"),
+    ("snapshots::processes_go_on", "a running command of the fake can't be copied"),
     ("exec::arguments_too_large", "the fake's arguments have no limit"),
 ];
 
@@ -23,6 +24,7 @@ fn subject() -> Result<Subject, Skipped> {
         again: Box::new(move || Arc::new(again.another_process())),
         image: ImageRef::host(),
         cannot_express: CANNOT_EXPRESS,
+        processor_time: None,
         leftovers: Box::new(move || seen.objects()),
     })
 }

@@ -1,8 +1,8 @@
 //! The verbs on one sandbox that stays.
 
 use agentkernel_api::{
-    AuditRecord, ExecRequest, ExecutionInfo, KillRequest, ProcessInfo, RunResult, Sandbox, StartedExecution,
-    StopRequest,
+    AuditRecord, ExecRequest, ExecutionInfo, ForkRequest, KillRequest, ProcessInfo, RunResult, Sandbox,
+    Snapshot, SnapshotRequest, StartedExecution, StopRequest,
 };
 use hyper::header::HeaderValue;
 use serde_json::Value;
@@ -14,6 +14,9 @@ use crate::{AgentKernel, ByteStream, Error, EventStream, FrameStream, LogStream}
 
 /// How long a stop takes where the request doesn't say: SIGTERM, ten seconds, SIGKILL.
 const STOP_GRACE_MS: u64 = 10_000;
+
+/// How long the memory of a sandbox may take to be written or read, beyond what any answer takes.
+pub(crate) const COPY_MS: u64 = 60_000;
 
 /// A sandbox by its name: it need not exist.
 #[derive(Debug, Clone)]
@@ -54,6 +57,28 @@ impl SandboxHandle {
     pub async fn stop(&self, request: &StopRequest) -> Result<Sandbox, Error> {
         let grace = request.grace_ms.unwrap_or(STOP_GRACE_MS);
         self.client.data(Call::post(self.route("/stop")).json(request)?.takes(grace)).await
+    }
+
+    /// Stops its time; one that stands still stays as it is.
+    pub async fn pause(&self) -> Result<Sandbox, Error> {
+        self.client.data(Call::post(self.route("/pause"))).await
+    }
+
+    /// Lets it go on after a pause; one that runs stays as it is.
+    pub async fn resume(&self) -> Result<Sandbox, Error> {
+        self.client.data(Call::post(self.route("/resume"))).await
+    }
+
+    /// Copies it, running or paused; it goes on, and its children run. All of them are made, or none.
+    pub async fn fork(&self, request: &ForkRequest) -> Result<Vec<Sandbox>, Error> {
+        let takes = COPY_MS.saturating_mul(u64::from(request.count.unwrap_or(1)));
+        self.client.data(Call::post(self.route("/fork")).json(request)?.takes(takes)).await
+    }
+
+    /// Keeps it as it runs, under this name or one that the server chooses; it goes on.
+    pub async fn snapshot(&self, name: Option<&str>) -> Result<Snapshot, Error> {
+        let request = SnapshotRequest { sandbox: self.name.clone(), name: name.map(str::to_owned) };
+        self.client.data(Call::post("/snapshots").json(&request)?.takes(COPY_MS)).await
     }
 
     /// Removes it, running or not. One that is not there is no error.

@@ -2,7 +2,8 @@
 
 use agentkernel_api::{
     AuditRecord, BackendInfo, BatchRequest, BatchResults, CreateRequest, DrainReport, ExecRequest, Health,
-    ImageInfo, PoolStatus, PullRequest, RunRequest, RunResult, Sandbox, Stats, Version, WarmRequest,
+    ImageInfo, PoolStatus, PullRequest, RestoreRequest, RunRequest, RunResult, Sandbox, Snapshot, Stats,
+    Version, WarmRequest,
 };
 use hyper::header::HeaderValue;
 use serde_json::Value;
@@ -10,6 +11,7 @@ use serde_json::Value;
 use crate::call::{Call, EVENTS, FRAMES};
 use crate::logs::LAST_EVENT_ID;
 use crate::path::part;
+use crate::sandbox::COPY_MS;
 use crate::stream::pulled;
 use crate::{AgentKernel, Error, EventStream, FrameStream, SandboxHandle, ServerEvents};
 
@@ -171,6 +173,27 @@ impl AgentKernel {
     /// Ends the sandboxes that wait.
     pub async fn drain_pool(&self) -> Result<DrainReport, Error> {
         self.data(Call::post("/pool/drain")).await
+    }
+
+    /// All snapshots.
+    pub async fn snapshots(&self) -> Result<Vec<Snapshot>, Error> {
+        self.data(Call::get("/snapshots")).await
+    }
+
+    /// One snapshot.
+    pub async fn get_snapshot(&self, name: &str) -> Result<Snapshot, Error> {
+        self.data(Call::get(format!("/snapshots/{}", part(name)))).await
+    }
+
+    /// Makes a sandbox that goes on where the snapshot was taken, and runs.
+    pub async fn restore_snapshot(&self, name: &str, request: &RestoreRequest) -> Result<Sandbox, Error> {
+        let call = Call::post(format!("/snapshots/{}/restore", part(name)));
+        self.data(call.json(request)?.takes(COPY_MS)).await
+    }
+
+    /// Removes a snapshot; sandboxes that were restored from it stay. One that is not there is no error.
+    pub async fn remove_snapshot(&self, name: &str) -> Result<(), Error> {
+        self.data::<Value>(Call::delete(format!("/snapshots/{}", part(name)))).await.map(drop)
     }
 
     /// The newest entries of the audit log.

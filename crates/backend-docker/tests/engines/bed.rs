@@ -147,6 +147,7 @@ pub(crate) fn subject(kind: EngineKind, variable: &str) -> Result<Subject, Skipp
         again: Box::new(move || again_bed.open(&again)),
         image: "agentkernel-test/debian:1".parse().expect("an image"),
         cannot_express: &[],
+        processor_time: None,
         leftovers: Box::new(move || {
             let _keep = &state;
             leftovers(kind, &left)

@@ -106,7 +106,12 @@ fn table(views: &[SandboxView]) -> Table {
         let colour = match view.phase {
             Phase::Running => Some(Colour::Green),
             Phase::Stopped => Some(Colour::Dim),
-            Phase::Creating | Phase::Starting | Phase::Stopping | Phase::Removing => Some(Colour::Yellow),
+            Phase::Creating
+            | Phase::Starting
+            | Phase::Pausing
+            | Phase::Paused
+            | Phase::Stopping
+            | Phase::Removing => Some(Colour::Yellow),
         };
         table.row([
             (view.name.to_string(), None),

@@ -1,14 +1,14 @@
-//! A verb on several sandboxes: each gets its turn, whatever became of the others.
+//! A verb on several sandboxes, or snapshots: each gets its turn, whatever became of the others.
 
 use agentkernel_engine::EngineError;
-use agentkernel_model::{SandboxName, exit_code as codes};
+use agentkernel_model::exit_code as codes;
 
 use crate::output::{CliError, exit_code, print_text, report};
 
 /// Does `act` to each of `names` in turn, prints the names that worked, and reports the errors.
-pub(crate) async fn each(
-    names: &[SandboxName],
-    mut act: impl AsyncFnMut(&SandboxName) -> Result<(), EngineError>,
+pub(crate) async fn each<N: std::fmt::Display>(
+    names: &[N],
+    mut act: impl AsyncFnMut(&N) -> Result<(), EngineError>,
 ) -> Result<u8, CliError> {
     let mut code = 0;
     for name in names {

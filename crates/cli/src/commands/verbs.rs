@@ -3,9 +3,10 @@
 use clap::{ArgMatches, Args as _, FromArgMatches as _};
 
 use super::{
-    agents, attach, audit, completions, cp, create, daemon, doctor, exec, help, image, images, info, init,
-    internal_docs, internal_forward, internal_steps, internal_unpack, key, kill, list, logs, man, mcp_server,
-    pool, ps, remove, run, serve, setup, start, stats, stop, version,
+    agents, attach, audit, completions, cp, create, daemon, doctor, exec, fork, help, image, images, info,
+    init, internal_docs, internal_forward, internal_share, internal_steps, internal_unpack, key, kill, list,
+    logs, man, mcp_server, pause, pool, ps, remove, resume, run, serve, setup, snapshot, start, stats, stop,
+    version,
 };
 use crate::application::Application;
 use crate::output::CliError;
@@ -101,6 +102,10 @@ verbs! {
     Create create Both "create" &[], "Make a sandbox that lasts until it is removed";
     Start start Both "start" &[], "Start sandboxes";
     Stop stop Both "stop" &[], "Stop sandboxes; their files stay";
+    Pause pause Both "pause" &[], "Stop the time of running sandboxes";
+    Resume resume Both "resume" &[], "Let paused sandboxes go on";
+    Snapshot snapshot Both "snapshot" &[], "Keep running sandboxes as they are, and make others from that";
+    Fork fork Both "fork" &[], "Copy a running sandbox, with all that runs in it";
     Remove remove Both "remove" &["rm"], "Remove sandboxes and their files";
     List list Both "list" &["ls"], "List sandboxes";
     Info info Both "info" &[], "Show everything about a sandbox";
@@ -128,6 +133,7 @@ verbs! {
     Help help Both "help" &[], "Show the help of a verb";
     Version version Flat "version" &[], "Print the version";
     InternalForward internal_forward Hidden "internal-forward" &[], "Keep a sandbox's published ports open";
+    InternalShare internal_share Hidden "internal-share" &[], "Serve a folder to a machine";
     InternalSteps internal_steps Hidden "internal-steps" &[], "Print what the steps of a new sandbox cost";
     InternalUnpack internal_unpack Hidden "internal-unpack" &[], "Unpack one layer of an image";
     InternalDocs internal_docs Hidden "internal-docs" &[], "Write the reference pages into a folder";

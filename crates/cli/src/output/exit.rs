@@ -1,7 +1,8 @@
 //! Exit codes and error kinds: derived from the error's variant, here and nowhere else.
 
+use agentkernel_backends::provision::ProvisionError;
 use agentkernel_engine::ErrorKind;
-use agentkernel_image::ImageError;
+use agentkernel_image::{ImageError, MirrorError};
 use agentkernel_mcp::StdioError;
 use agentkernel_model::exit_code as codes;
 use agentkernel_server::{KeyError, ListenError};
@@ -19,6 +20,7 @@ pub(crate) fn exit_code(error: &CliError) -> u8 {
         CliError::Environment(_)
         | CliError::Config(_)
         | CliError::Image(_)
+        | CliError::Provision(_)
         | CliError::Client(_)
         | CliError::NotInThisBuild(_)
         | CliError::Service(_)
@@ -43,6 +45,7 @@ pub(crate) fn kind(error: &CliError) -> ErrorKind {
     match error {
         CliError::Engine(error) => error.kind(),
         CliError::Image(error) => image_kind(error),
+        CliError::Provision(error) => provision_kind(error),
         CliError::Client(error) => client_kind(error),
         CliError::Service(error) => service_kind(error),
         CliError::Key(error) => key_kind(error),
@@ -92,6 +95,20 @@ fn client_kind(error: &agentkernel_sdk::Error) -> ErrorKind {
         Error::Unsupported { .. } => ErrorKind::Unsupported,
         Error::Unavailable { .. } | Error::Connect { .. } | Error::TimedOut { .. } => ErrorKind::Unavailable,
         _ => ErrorKind::Failed,
+    }
+}
+
+fn provision_kind(error: &ProvisionError) -> ErrorKind {
+    match error {
+        ProvisionError::Keep(error) | ProvisionError::Mirror(MirrorError::Keep(error)) => image_kind(error),
+        ProvisionError::Mirror(MirrorError::Fetch { .. }) => ErrorKind::Unavailable,
+        ProvisionError::NotPinned
+        | ProvisionError::Manifest { .. }
+        | ProvisionError::NotListed { .. }
+        | ProvisionError::Mirror(MirrorError::Address { .. }) => ErrorKind::Invalid,
+        ProvisionError::WrongManifest { .. }
+        | ProvisionError::Unusable { .. }
+        | ProvisionError::Io { .. } => ErrorKind::Failed,
     }
 }
 

@@ -5,6 +5,7 @@ use std::io::Write;
 
 use agentkernel_backend::BackendError;
 use agentkernel_backends::NotInThisBuild;
+use agentkernel_backends::provision::ProvisionError;
 use agentkernel_config::{ConfigError, EnvironmentError};
 use agentkernel_engine::EngineError;
 use agentkernel_image::ImageError;
@@ -31,6 +32,9 @@ pub(crate) enum CliError {
     /// The image store.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// What machines are made with.
+    #[error(transparent)]
+    Provision(Box<ProvisionError>),
     /// The server or daemon.
     #[error(transparent)]
     Client(#[from] agentkernel_sdk::Error),
@@ -130,6 +134,12 @@ impl CliError {
     /// A [`CliError::Usage`].
     pub(crate) fn usage(what: impl Into<String>) -> Self {
         Self::Usage { what: what.into() }
+    }
+}
+
+impl From<ProvisionError> for CliError {
+    fn from(error: ProvisionError) -> Self {
+        Self::Provision(Box::new(error))
     }
 }
 

@@ -16,8 +16,8 @@ const REFUSED: [(&[&str], &str); 23] = [
     (&["run", "--memry", "1g", "true"], "--memory"),
     (&["run", "--profile", "strict", "true"], "permissive, moderate or restrictive"),
     (
-        &["run", "--backend", "firecracker", "true"],
-        "this build has no backend \"firecracker\": it has docker, podman, native",
+        &["run", "--backend", "hyperlight", "true"],
+        "this build has no backend \"hyperlight\": it has firecracker, docker, podman, native",
     ),
     (&["run", "--memory", "lots", "true"], "512m or 2g"),
     (&["run", "--cpus", "0", "true"], "0.01"),

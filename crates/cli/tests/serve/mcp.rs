@@ -43,7 +43,7 @@ fn like(command: &Command, program: impl AsRef<std::ffi::OsStr>) -> Command {
 #[track_caller]
 fn assert_ok(output: &Output) {
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && stdout.contains("ok: 19 tools"), "{}", shown(output));
+    assert!(output.status.success() && stdout.contains("ok: 27 tools"), "{}", shown(output));
 }
 
 #[test]
@@ -97,7 +97,7 @@ impl Inspector<'_> {
     #[track_caller]
     fn every_tool(&self) {
         let tools = self.ask(&["--method", "tools/list"]);
-        assert_eq!(tools["tools"].as_array().unwrap().len(), 19, "{tools}");
+        assert_eq!(tools["tools"].as_array().unwrap().len(), 27, "{tools}");
         let run = self.call("sandbox_run", &[r#"command=["echo","hello"]"#]);
         assert_eq!((&run["exit_code"], &run["stdout"]), (&json!(0), &json!("hello\n")));
         let run = self.call("run_command", &["command=exit 7", "timeout_ms=20000", "network=false"]);

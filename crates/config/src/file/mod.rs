@@ -7,7 +7,8 @@ mod values;
 
 pub(crate) use pool_section::PoolTemplateSection;
 pub(crate) use sections::{
-    BuildSection, EngineSection, FileValues, ResourcesSection, SandboxSection, SecuritySection,
+    BuildSection, EngineSection, FileValues, FirecrackerSection, ResourcesSection, SandboxSection,
+    SecuritySection,
 };
 pub use server_sections::AuditArguments;
 pub(crate) use server_sections::{ApiLimitsSection, ApiSection};

@@ -16,7 +16,7 @@ use super::values::{
     CwdMountValue, EnvValue, FileMode, MountValue, NoCompatibility, PassEnvValue, PortValue, ProfileValue,
     SizeValue,
 };
-use crate::{AgentName, Runtime};
+use crate::{AgentName, Runtime, Vmm};
 
 /// The configuration of a sandbox. Every key is optional; an unknown key is an error.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -41,6 +41,10 @@ pub(crate) struct FileValues {
     pub(crate) docker: EngineSection,
     /// The Podman engine.
     pub(crate) podman: EngineSection,
+    /// MicroVMs: each sandbox has a kernel of its own.
+    pub(crate) firecracker: FirecrackerSection,
+    /// Snapshots of running sandboxes.
+    pub(crate) snapshots: SnapshotsSection,
     /// The HTTP server: `agentkernel serve` and the daemon.
     pub(crate) api: ApiSection,
     /// The audit log of the HTTP server.
@@ -129,6 +133,40 @@ pub(crate) struct EngineSection {
     pub(crate) host: Option<String>,
     /// The OCI runtime that it starts containers with, such as `runsc` (gVisor); it must know one by that name.
     pub(crate) runtime: Option<String>,
+}
+
+/// MicroVMs: each sandbox has a kernel of its own.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct FirecrackerSection {
+    /// Who makes the machines: `firecracker` (the default), which needs KVM, or `qemu`, which emulates the processor where
+    /// there is none, and is then slow.
+    pub(crate) vmm: Option<Vmm>,
+    /// The guest's kernel, an uncompressed `vmlinux`; by default the one that `agentkernel setup firecracker` installed.
+    pub(crate) kernel: Option<PathBuf>,
+    /// Firecracker's program; by default the one that setup installed, else that of `PATH`.
+    pub(crate) firecracker: Option<PathBuf>,
+    /// Firecracker's jailer, which is used as root; looked for like `firecracker`.
+    pub(crate) jailer: Option<PathBuf>,
+    /// QEMU's program for this processor; looked for like `firecracker`.
+    pub(crate) qemu: Option<PathBuf>,
+    /// The vsock daemon that QEMU's machines need; looked for like `firecracker`.
+    pub(crate) vhost_device_vsock: Option<PathBuf>,
+    /// Use Firecracker even on a KVM that only emulates guest kernels, which takes a kernel made for that. Such a backend
+    /// is used only where it is named.
+    pub(crate) allow_emulated_kvm: Option<bool>,
+    /// The most that saved starts may hold on disk, in MiB or with a unit; 4 GiB by default.
+    pub(crate) max_template_size: Option<SizeValue>,
+}
+
+/// Snapshots of running sandboxes.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(deny_unknown_fields)]
+pub(crate) struct SnapshotsSection {
+    /// The most that all snapshots together may take on disk, in MiB or with a unit; by default as much as the disk has.
+    pub(crate) max_size: Option<SizeValue>,
 }
 
 /// The AI agent that works in the sandbox.

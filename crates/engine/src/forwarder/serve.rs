@@ -33,12 +33,17 @@ pub async fn serve(
     }
 }
 
+/// Whether a sandbox in this phase runs, or will go on.
+fn is_up(phase: Phase) -> bool {
+    matches!(phase, Phase::Running | Phase::Pausing | Phase::Paused)
+}
+
 async fn until_it_ends(engine: Engine, name: SandboxName, id: String) -> Result<(), EngineError> {
     let mut ticks = tokio::time::interval(LOOK_AGAIN);
     loop {
         ticks.tick().await;
         match engine.info(&name).await {
-            Ok(view) if view.phase == Phase::Running && view.id == id => {}
+            Ok(view) if view.id == id && is_up(view.phase) => {}
             // Gone, stopped, or another by that name.
             Ok(_) | Err(_) => return Ok(()),
         }

@@ -11,6 +11,7 @@ mod planning;
 mod recovery;
 mod running;
 mod selection;
+mod snapshots;
 
 use std::sync::Arc;
 use std::time::Duration;

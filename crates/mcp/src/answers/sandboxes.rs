@@ -44,7 +44,7 @@ pub(crate) fn line(sandbox: &Sandbox) -> String {
 /// What is left to say of something that was done.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Done {
-    /// The sandbox.
+    /// The sandbox, or snapshot.
     pub(crate) name: String,
     /// What was done.
     pub(crate) message: String,

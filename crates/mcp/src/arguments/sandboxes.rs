@@ -41,12 +41,12 @@ pub(crate) struct CreateArguments {
     pub(crate) ports: Vec<String>,
 }
 
-/// Of `sandbox_list`: none.
+/// Of `sandbox_list` and `snapshot_list`: none.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListArguments {}
 
-/// Of `sandbox_start` and `sandbox_remove`.
+/// Of `sandbox_start`, `sandbox_remove`, `sandbox_pause` and `sandbox_resume`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct NameArguments {

@@ -40,6 +40,17 @@ impl Call {
             Verb::Remove => self.remove(parse(&tool, arguments)?).await,
             Verb::Start => self.start(parse(&tool, arguments)?).await,
             Verb::Stop => self.stop(parse(&tool, arguments)?).await,
+            Verb::Pause => self.pause(parse(&tool, arguments)?).await,
+            Verb::Resume => self.resume(parse(&tool, arguments)?).await,
+            Verb::Fork => self.fork(parse(&tool, arguments)?).await,
+            Verb::SnapshotList => {
+                let _none: crate::arguments::ListArguments = parse(&tool, arguments)?;
+                self.snapshots().await
+            }
+            Verb::SnapshotTake => self.take_snapshot(parse(&tool, arguments)?).await,
+            Verb::SnapshotGet => self.snapshot(parse(&tool, arguments)?).await,
+            Verb::SnapshotRestore => self.restore_snapshot(parse(&tool, arguments)?).await,
+            Verb::SnapshotDelete => self.remove_snapshot(parse(&tool, arguments)?).await,
             Verb::FileWrite => self.write_file(parse(&tool, arguments)?).await,
             Verb::FileRead => self.read_file(parse(&tool, arguments)?).await,
             Verb::FileList => self.list_files(parse(&tool, arguments)?).await,

@@ -6,6 +6,7 @@ mod files;
 mod logs;
 mod running;
 mod sandboxes;
+mod snapshots;
 
 pub(crate) use call::Call;
 use call::text_of;

@@ -57,6 +57,6 @@ impl Call {
     }
 }
 
-fn of_sandbox(sandbox: &Sandbox) -> CallToolResult {
+pub(super) fn of_sandbox(sandbox: &Sandbox) -> CallToolResult {
     success(one_line(sandbox), sandbox)
 }

@@ -12,3 +12,4 @@ mod resources;
 mod sandboxes;
 mod sdk_client;
 mod several;
+mod snapshots;

@@ -61,7 +61,7 @@ async fn tools_are_listed_with_schemas_and_hints() {
     let (mut client, _running) = bench.client().await;
     let listed = client.request("tools/list", json!({})).await;
     let tools = listed["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 19);
+    assert_eq!(tools.len(), 27);
     for tool in tools {
         assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");
         for hint in ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] {

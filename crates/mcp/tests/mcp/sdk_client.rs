@@ -17,7 +17,7 @@ async fn with_a_handshake() {
     let bench = Bench::new();
     let (stream, _running) = bench.serve(Scope::Run);
     let client = ().serve(stream).await.unwrap();
-    assert_eq!(client.list_all_tools().await.unwrap().len(), 19);
+    assert_eq!(client.list_all_tools().await.unwrap().len(), 27);
     let result = client.call_tool(echo()).await.unwrap();
     assert_eq!(result.structured_content.unwrap()["stdout"], "hi\n");
     assert_eq!(client.list_all_resource_templates().await.unwrap().len(), 1);

@@ -7,5 +7,5 @@ mod query;
 
 pub(crate) use accept::Accepts;
 pub(crate) use body::{Json, OptionalJson, is_type, refused_body, wrong_type};
-pub(crate) use path::{FileInside, Named, NamedMember, NamedPort};
+pub(crate) use path::{FileInside, Named, NamedMember, NamedPort, NamedSnapshot};
 pub(crate) use query::Parameters;

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use agentkernel_model::{ExecId, SandboxName};
+use agentkernel_model::{ExecId, SandboxName, SnapshotName};
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 
@@ -10,6 +10,9 @@ use crate::answer::Refusal;
 
 /// `/sandboxes/{name}...`
 pub(crate) struct Named(pub(crate) SandboxName);
+
+/// `/snapshots/{name}...`
+pub(crate) struct NamedSnapshot(pub(crate) SnapshotName);
 
 /// `/sandboxes/{name}/.../{id}`: a command or a terminal of the sandbox. Their ids have one form.
 pub(crate) struct NamedMember(pub(crate) SandboxName, pub(crate) ExecId);
@@ -36,6 +39,14 @@ where
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Named {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        parsed(&parameters(parts, state).await?, "name").map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NamedSnapshot {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {

@@ -15,6 +15,7 @@ mod ports;
 mod run;
 mod sandboxes;
 mod server;
+mod snapshots;
 mod table;
 mod terminals;
 

@@ -6,13 +6,17 @@ use utoipa_axum::routes;
 
 use super::{
     archive, events, exec, executions, files, folders, images, machine, pool, ports, run, sandboxes, server,
-    terminals,
+    snapshots, terminals,
 };
 
 /// The groups of routes, in the order in which people read about them.
 pub(crate) const TAGS: &[(&str, &str)] = &[
     ("run", "One command in a sandbox of its own, which is removed when it has ended."),
     ("sandboxes", "Sandboxes that stay."),
+    (
+        "snapshots",
+        "Sandboxes that stand still, and copies of running ones. Only backend firecracker has them.",
+    ),
     ("commands", "Commands in a sandbox: answered whole, streamed, over a WebSocket, or detached."),
     ("terminals", "Terminals in a sandbox, which live on when their client has gone."),
     ("files", "Files in a sandbox. Paths are resolved inside of it and can't leave it."),
@@ -31,6 +35,12 @@ pub(crate) fn all() -> OpenApiRouter<Service> {
         .routes(routes!(sandboxes::get_sandbox, sandboxes::remove_sandbox))
         .routes(routes!(sandboxes::start_sandbox))
         .routes(routes!(sandboxes::stop_sandbox))
+        .routes(routes!(snapshots::pause_sandbox))
+        .routes(routes!(snapshots::resume_sandbox))
+        .routes(routes!(snapshots::fork_sandbox))
+        .routes(routes!(snapshots::list_snapshots, snapshots::take_snapshot))
+        .routes(routes!(snapshots::get_snapshot, snapshots::remove_snapshot))
+        .routes(routes!(snapshots::restore_snapshot))
         .routes(routes!(sandboxes::sandbox_logs))
         .routes(routes!(sandboxes::list_processes))
         .routes(routes!(exec::exec))

@@ -9,5 +9,6 @@ mod files;
 mod refusals;
 mod running;
 mod sandboxes;
+mod snapshots;
 mod sockets;
 mod streaming;

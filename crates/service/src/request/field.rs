@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use agentkernel_model::{BoxPath, ExecId, SandboxName, Signal};
+use agentkernel_model::{BoxPath, ExecId, SandboxName, Signal, SnapshotName};
 
 use crate::ServiceError;
 
@@ -18,6 +18,11 @@ where
 
 /// The name of a sandbox.
 pub(crate) fn sandbox_name(text: &str) -> Result<SandboxName, ServiceError> {
+    parse("name", text)
+}
+
+/// The name of a snapshot.
+pub(crate) fn snapshot_name(text: &str) -> Result<SnapshotName, ServiceError> {
     parse("name", text)
 }
 

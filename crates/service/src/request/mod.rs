@@ -7,5 +7,5 @@ mod sandbox;
 
 pub(crate) use bytes::{decode, initial_files, mode};
 pub(crate) use command::CommandWish;
-pub(crate) use field::{box_path, exec_id, parse, sandbox_name, signal};
+pub(crate) use field::{box_path, exec_id, parse, sandbox_name, signal, snapshot_name};
 pub(crate) use sandbox::{Extras, SandboxWish};

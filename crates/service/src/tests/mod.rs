@@ -7,6 +7,7 @@ mod policy;
 mod running;
 mod sandboxes;
 mod shutdown;
+mod snapshots;
 mod terminals;
 
 use std::path::Path;

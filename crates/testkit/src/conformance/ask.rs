@@ -1,11 +1,13 @@
 //! What cases ask of a guest, and how they wait.
 
 use std::future::Future;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use agentkernel_backend::{BackendError, Execution, Guest, OutputStream};
 use agentkernel_model::{BoxPath, ByteString, EnvVar, ExecRequest, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::time::Instant;
 
 /// How long anything that must happen may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -79,21 +81,60 @@ pub async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl Fn
 pub async fn collect(execution: Execution) -> Done {
     let Execution { stdin, mut stdout, stderr, control, .. } = execution;
     drop(stdin);
-    let (mut out, mut err) = (Vec::new(), Vec::new());
-    within("the end of a command", async {
-        let read_err = async {
-            match stderr {
-                Some(mut stderr) => stderr.read_to_end(&mut err).await.map(drop),
-                None => Ok(()),
+    let progress = Progress::begin();
+    progress
+        .until("the end of a command", async {
+            let read_err = async {
+                match stderr {
+                    Some(mut stderr) => progress.read_all(&mut stderr).await,
+                    None => Ok(Vec::new()),
+                }
+            };
+            let (out, err) = tokio::join!(progress.read_all(&mut stdout), read_err);
+            let stdout = out.expect("standard output is readable to its end");
+            let stderr = err.expect("standard error is readable to its end");
+            let outcome = control.wait().await.expect("an outcome");
+            Done { outcome, stdout, stderr }
+        })
+        .await
+}
+
+/// When something last went on. What is much may take long, on an emulated machine most of all; what stands still is
+/// late.
+struct Progress(Mutex<Instant>);
+
+impl Progress {
+    fn begin() -> Self {
+        Self(Mutex::new(Instant::now()))
+    }
+
+    fn last(&self) -> MutexGuard<'_, Instant> {
+        self.0.lock().expect("nobody panics with it")
+    }
+
+    async fn read_all(&self, stream: &mut (impl AsyncRead + Unpin + ?Sized)) -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        while stream.read_buf(&mut bytes).await? > 0 {
+            *self.last() = Instant::now();
+        }
+        Ok(bytes)
+    }
+
+    /// Gives `future` the patience that anything gets, anew whenever something went on.
+    async fn until<T>(&self, what: &str, future: impl Future<Output = T>) -> T {
+        let late = async {
+            let mut deadline = *self.last() + PATIENCE;
+            while Instant::now() < deadline {
+                // sleep: to the deadline, which may have moved by then
+                tokio::time::sleep_until(deadline).await;
+                deadline = *self.last() + PATIENCE;
             }
         };
-        let (read_out, read_err) = tokio::join!(stdout.read_to_end(&mut out), read_err);
-        read_out.expect("standard output is readable to its end");
-        read_err.expect("standard error is readable to its end");
-        let outcome = control.wait().await.expect("an outcome");
-        Done { outcome, stdout: out, stderr: err }
-    })
-    .await
+        tokio::select! {
+            done = future => done,
+            () = late => panic!("{what}: nothing went on for {PATIENCE:?}"),
+        }
+    }
 }
 
 /// Runs a request to its end.
@@ -144,9 +185,9 @@ pub(super) fn content(bytes: impl Into<Vec<u8>>) -> OutputStream {
 
 /// All of a stream.
 pub(super) async fn read_all(mut stream: OutputStream) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    within("the end of a stream", stream.read_to_end(&mut bytes)).await.expect("readable to its end");
-    bytes
+    let progress = Progress::begin();
+    let bytes = progress.until("the end of a stream", progress.read_all(&mut stream)).await;
+    bytes.expect("readable to its end")
 }
 
 /// A path inside the box.

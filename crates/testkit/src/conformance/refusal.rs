@@ -21,6 +21,7 @@ pub(super) async fn check(scene: &Scene, feature: Feature) {
             let record = scene.record();
             names(scene, feature, scene.backend().create(&record).await);
         }
+        Feature::Snapshots => standstill(scene).await,
         Feature::PersistentDiskLimit => {
             let record = scene.record_with(|spec| demand(spec, feature));
             names(scene, feature, scene.backend().create(&record).await);
@@ -67,8 +68,22 @@ fn demand(spec: &mut SandboxSpec, feature: Feature) {
         | Feature::DetachedCommands
         | Feature::Files
         | Feature::PortForwarding
-        | Feature::PersistentSandboxes => unreachable!("{feature} is not asked for by a specification"),
+        | Feature::PersistentSandboxes
+        | Feature::Snapshots => unreachable!("{feature} is not asked for by a specification"),
     }
+}
+
+/// A backend that can't has no way to ask it, or refuses. Why is what the engine tells.
+async fn standstill(scene: &Scene) {
+    let why = scene.backend().capabilities().why_missing(Feature::Snapshots).expect("a missing feature");
+    assert!(!why.is_empty(), "no word on why and what to do");
+    let Some(snapshots) = scene.backend().snapshots() else { return };
+    let record = scene.record();
+    let folder = scene.make_private_folder("snapshot");
+    names(scene, Feature::Snapshots, snapshots.pause(&record).await);
+    names(scene, Feature::Snapshots, snapshots.resume(&record).await);
+    names(scene, Feature::Snapshots, snapshots.take(&record, &folder).await);
+    names(scene, Feature::Snapshots, snapshots.restore(&record, &folder).await);
 }
 
 async fn commands(scene: &Scene, feature: Feature) {

@@ -57,6 +57,11 @@ impl Scene {
         }
     }
 
+    /// See [`Subject::processor_time`].
+    pub(super) fn processor_time(&self) -> Option<Duration> {
+        self.subject.processor_time.as_ref().map(|time| time())
+    }
+
     /// The backend under test.
     pub fn backend(&self) -> &Arc<dyn Backend> {
         &self.subject.backend
@@ -86,6 +91,13 @@ impl Scene {
     pub fn make_host_folder(&self, name: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::create_dir(&path).expect("a new folder");
+        path
+    }
+
+    /// The same, open to nobody else.
+    pub fn make_private_folder(&self, name: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::DirBuilder::new().mode(0o700).create(&path).expect("a new folder");
         path
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agentkernel_backend::Backend;
 use agentkernel_model::ImageRef;
@@ -16,6 +17,9 @@ pub struct Subject {
     pub image: ImageRef,
     /// Cases whose commands a test double can't run, by id, with why. Empty for every real backend.
     pub cannot_express: &'static [(&'static str, &'static str)],
+    /// The processor time of all boxes by the host's clock, where a box counts by a clock of its own: a machine that is kept
+    /// from its processor for a moment may not know it. `None` where boxes say it right.
+    pub processor_time: Option<Box<dyn Fn() -> Duration>>,
     /// What is left on the machine when all of a case's boxes are gone: must be nothing.
     pub leftovers: Box<dyn Fn() -> Vec<String>>,
 }

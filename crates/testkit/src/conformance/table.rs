@@ -186,6 +186,42 @@ macro_rules! __conformance_cases {
             are_apart [PersistentSandboxes] "sandboxes don't see each other's files",
             reclaim_leaves_them [PersistentSandboxes] "recovery leaves living sandboxes alone",
         }
+        snapshots {
+            pause_stops_time [PersistentSandboxes, Snapshots]
+                "what runs in a paused sandbox stands still, and goes on when it is resumed",
+            pause_can_be_repeated [PersistentSandboxes, Snapshots]
+                "pause and resume can be repeated, by any process",
+            paused_ones_run [PersistentSandboxes, Snapshots]
+                "a paused sandbox is seen as one that runs",
+            paused_ones_can_be_stopped [PersistentSandboxes, Snapshots]
+                "a paused sandbox can be stopped and started again, its files kept",
+            paused_ones_can_be_removed [PersistentSandboxes, Snapshots]
+                "a paused sandbox can be removed",
+            the_source_goes_on [PersistentSandboxes, Snapshots, DetachedCommands]
+                "a sandbox that was copied goes on, and so do its commands",
+            a_paused_source_stays_so [PersistentSandboxes, Snapshots]
+                "a paused sandbox that was copied stands still",
+            files_are_as_they_were [PersistentSandboxes, Snapshots]
+                "a restored sandbox has the files of that moment, and each its own",
+            commands_are_as_they_were [PersistentSandboxes, Snapshots, DetachedCommands]
+                "a restored sandbox has the detached commands of its source with their logs",
+            processes_go_on [PersistentSandboxes, Snapshots, DetachedCommands]
+                "what ran when a snapshot was taken goes on in every copy",
+            several_at_once [PersistentSandboxes, Snapshots]
+                "several sandboxes are restored at once, and outlive what they came from",
+            names_are_their_own [PersistentSandboxes, Snapshots]
+                "a restored sandbox has a host name of its own",
+            randomness_is_their_own [PersistentSandboxes, Snapshots]
+                "copies draw different random numbers",
+            clocks_are_right [PersistentSandboxes, Snapshots]
+                "the clock of a resumed and of a restored sandbox is right",
+            survive_a_restart [PersistentSandboxes, Snapshots]
+                "a restored sandbox keeps its files over stop and start as any other",
+            another_process_restores [PersistentSandboxes, Snapshots]
+                "another process restores what one has taken",
+            what_is_broken_is_refused [PersistentSandboxes, Snapshots]
+                "a snapshot that isn't whole is an error, and nothing is made",
+        }
         images {
             are_found_by_name_and_id [OciImages] "an image is found by its name and by its id; one that isn't here is not",
             start_from_their_id [OciImages] "a box starts from its image's id, whatever the name means by now",

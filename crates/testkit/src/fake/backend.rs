@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use agentkernel_backend::{
     Backend, BackendError, BoxRecord, EphemeralBox, Guest, HandOver, ImageBuilder, Images, Lifetime, Probe,
-    Reclaimed, refuse_unsupported,
+    Reclaimed, Snapshots, refuse_unsupported,
 };
 use agentkernel_model::{
     Action, BackendName, Boundary, Capabilities, Feature, ImageConfig, Isolation, Outcome, Phase, PhaseError,
@@ -159,54 +159,19 @@ impl FakeBackend {
         self.machine.with(|contents| contents.launched.clone())
     }
 
-    /// What exists now: `box ID`, `orphan ID`, `sandbox ID`, `running ID`.
-    pub fn objects(&self) -> Vec<String> {
-        self.machine.with(|contents| {
-            let boxes = contents.ephemeral.iter().map(|(id, entry)| {
-                let kind = if entry.orphaned { "orphan" } else { "box" };
-                format!("{kind} {id}")
-            });
-            let kept = contents.kept.iter().map(|(id, kept)| {
-                let kind = if kept.running.is_some() { "running" } else { "sandbox" };
-                format!("{kind} {id}")
-            });
-            boxes.chain(kept).collect()
-        })
-    }
-
-    /// Every misuse so far; ephemeral boxes that still live or wait for recovery are misuse too.
-    pub fn violations(&self) -> Vec<Violation> {
-        let mut violations = self.machine.violations.all();
-        self.machine.with(|contents| {
-            for (id, entry) in &contents.ephemeral {
-                violations.push(if entry.orphaned {
-                    Violation::NotReclaimed { id: id.clone() }
-                } else {
-                    Violation::LeftAlive { id: id.clone() }
-                });
-            }
-        });
-        violations
-    }
-
-    /// Asserts that there was no misuse.
-    ///
-    /// # Panics
-    /// Where there was.
-    pub fn assert_clean(&self) {
-        let violations = self.violations();
-        assert!(violations.is_empty(), "the fake backend was misused: {violations:#?}");
-    }
-
     pub(super) fn note(&self, violation: Violation) {
         self.machine.violations.note(violation);
     }
 
-    fn called(&self, verb: &'static str, sandbox: &str) {
+    pub(super) fn called(&self, verb: &'static str, sandbox: &str) {
         self.machine.with(|contents| contents.calls.push(Call { verb, sandbox: sandbox.to_owned() }));
     }
 
-    fn check_spec(&self, spec: &SandboxSpec, lifetime: Lifetime) -> Result<Isolation, BackendError> {
+    pub(super) fn check_spec(
+        &self,
+        spec: &SandboxSpec,
+        lifetime: Lifetime,
+    ) -> Result<Isolation, BackendError> {
         if spec.backend != self.name {
             self.note(Violation::WrongBackend { named: spec.backend.to_string() });
         }
@@ -217,7 +182,7 @@ impl FakeBackend {
         Ok(self.isolation(waived))
     }
 
-    fn isolation(&self, waived: Vec<Feature>) -> Isolation {
+    pub(super) fn isolation(&self, waived: Vec<Feature>) -> Isolation {
         Isolation {
             backend: self.name.clone(),
             boundary: Boundary::Fake,
@@ -227,7 +192,7 @@ impl FakeBackend {
         }
     }
 
-    fn check_record(&self, record: &BoxRecord) {
+    pub(super) fn check_record(&self, record: &BoxRecord) {
         let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         let why = match std::fs::metadata(&record.dir) {
             _ if record.id.len() != 16 || !record.id.bytes().all(hex) => format!("id {:?}", record.id),
@@ -240,7 +205,7 @@ impl FakeBackend {
         self.note(Violation::BadRecord { name: record.name.to_string(), why });
     }
 
-    fn sandbox(&self, id: String, spec: &SandboxSpec, tree: Arc<Mutex<Tree>>) -> Arc<Sandbox> {
+    pub(super) fn sandbox(&self, id: String, spec: &SandboxSpec, tree: Arc<Mutex<Tree>>) -> Arc<Sandbox> {
         self.machine.with(|contents| contents.launched.push(spec.clone()));
         Arc::new(Sandbox {
             id,
@@ -249,6 +214,7 @@ impl FakeBackend {
             spec: spec.clone(),
             tree,
             ended: tokio::sync::watch::Sender::new(false),
+            paused: tokio::sync::watch::Sender::new(false),
             commands: Mutex::default(),
             processes: Mutex::default(),
             ports: Mutex::default(),
@@ -260,7 +226,7 @@ impl FakeBackend {
     }
 
     /// Marks `verb` as under way on the sandbox until the guard is dropped.
-    fn enter(&self, record: &BoxRecord, verb: &'static str) -> Verb<'_> {
+    pub(super) fn enter(&self, record: &BoxRecord, verb: &'static str) -> Verb<'_> {
         self.called(verb, record.name.as_str());
         let other = self.machine.with(|contents| contents.in_flight.insert(record.id.clone(), verb));
         if let Some(other) = other {
@@ -270,7 +236,7 @@ impl FakeBackend {
     }
 
     /// What is kept of `record`'s sandbox, or the error and the violation.
-    fn kept<T>(
+    pub(super) fn kept<T>(
         &self,
         record: &BoxRecord,
         verb: &'static str,
@@ -284,7 +250,7 @@ impl FakeBackend {
     }
 }
 
-struct Verb<'a> {
+pub(super) struct Verb<'a> {
     machine: &'a Machine,
     id: String,
 }
@@ -311,6 +277,10 @@ impl Backend for FakeBackend {
 
     fn builder(&self) -> Option<&dyn ImageBuilder> {
         self.builder.is_some().then_some(self as &dyn ImageBuilder)
+    }
+
+    fn snapshots(&self) -> Option<&dyn Snapshots> {
+        self.capabilities.has(Feature::Snapshots).then_some(self as &dyn Snapshots)
     }
 
     async fn probe(&self) -> Probe {
@@ -417,7 +387,11 @@ impl Backend for FakeBackend {
         let _verb = self.enter(record, "stop");
         let end = self.machine.faults.before(Step::Stop).await?;
         if let Some(sandbox) = self.kept(record, "stop", |kept| kept.running.take())? {
-            if !grace.is_zero() {
+            let stands = *sandbox.paused.borrow();
+            if stands && !grace.is_zero() {
+                self.note(Violation::StoppedWhilePaused { name: record.name.to_string() });
+            }
+            if !grace.is_zero() && !stands {
                 let commands = sandbox.commands.lock().expect("no panic while locked").clone();
                 for command in commands.values() {
                     command.kill(Outcome::Signaled(Signal::TERM));

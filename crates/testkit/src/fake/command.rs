@@ -76,6 +76,18 @@ impl Command {
         }
     }
 
+    /// The same in a copy of its box, where it has ended and has a log: a fake's running command can't be copied.
+    pub(super) fn copy(&self) -> Option<Self> {
+        let outcome = (*self.outcome.borrow())?;
+        let log = self.log.as_ref()?.lock().expect("no panic while locked").clone();
+        Some(Self {
+            started: self.started,
+            outcome: watch::Sender::new(Some(outcome)),
+            log: Some(Mutex::new(log)),
+            ..Self::new(self.id.clone(), self.argv.clone(), self.pid, None)
+        })
+    }
+
     pub(super) fn was_killed(&self) -> bool {
         self.kill.borrow().is_some()
     }

@@ -30,6 +30,14 @@ pub enum Step {
     Connect,
     /// [`agentkernel_backend::Backend::reclaim`].
     Reclaim,
+    /// [`agentkernel_backend::Snapshots::pause`].
+    Pause,
+    /// [`agentkernel_backend::Snapshots::resume`].
+    Resume,
+    /// [`agentkernel_backend::Snapshots::take`]: the sandbox stands still then.
+    Take,
+    /// [`agentkernel_backend::Snapshots::restore`].
+    Restore,
     /// [`agentkernel_backend::Guest::exec`].
     Exec,
     /// Any call of [`agentkernel_backend::Guest`] that reads files.

@@ -33,7 +33,9 @@ fn bytes(path: &BoxPath) -> &[u8] {
 }
 
 impl FakeGuest {
-    fn alive(&self, call: &'static str) -> Result<(), BackendError> {
+    /// Waits while the box stands still.
+    async fn alive(&self, call: &'static str) -> Result<(), BackendError> {
+        self.sandbox.goes_on().await;
         if self.sandbox.has_ended() {
             self.sandbox.violations.note(Violation::UsedAfterEnd { call });
             return Err(BackendError::BoxEnded { why: "the fake box was ended".to_owned() });
@@ -144,7 +146,7 @@ impl FakeGuest {
 #[async_trait]
 impl Guest for FakeGuest {
     async fn exec(&self, request: &ExecRequest) -> Result<Execution, BackendError> {
-        self.alive("exec")?;
+        self.alive("exec").await?;
         let end = self.sandbox.faults.before(Step::Exec).await?;
         let (uid, gid) = self.check(request)?;
         let env: Vec<_> = request.env.iter().map(|var| (var.name.0.clone(), var.value.0.clone())).collect();
@@ -201,7 +203,7 @@ impl Guest for FakeGuest {
     }
 
     async fn executions(&self) -> Result<Vec<ExecutionInfo>, BackendError> {
-        self.alive("executions")?;
+        self.alive("executions").await?;
         let commands = self.sandbox.commands.lock().expect("no panic while locked");
         let shown =
             commands.values().filter(|command| command.log.is_some() || command.outcome.borrow().is_none());
@@ -209,18 +211,18 @@ impl Guest for FakeGuest {
     }
 
     async fn kill(&self, id: &ExecId, signal: Signal) -> Result<(), BackendError> {
-        self.alive("kill")?;
+        self.alive("kill").await?;
         self.command(id)?.kill(Outcome::Signaled(signal));
         Ok(())
     }
 
     async fn wait(&self, id: &ExecId) -> Result<Outcome, BackendError> {
-        self.alive("wait")?;
+        self.alive("wait").await?;
         Ok(self.command(id)?.ended().await)
     }
 
     async fn logs(&self, id: &ExecId, offset: u64, follow: bool) -> Result<LogRead, BackendError> {
-        self.alive("logs")?;
+        self.alive("logs").await?;
         let (command, start) = self.logged(id, offset)?;
         let Some(log) = &command.log else { return Err(no_log(id)) };
         let state = command.state();
@@ -239,7 +241,7 @@ impl Guest for FakeGuest {
     }
 
     async fn ordered_log(&self, id: &ExecId, offset: u64, follow: bool) -> Result<OrderedLog, BackendError> {
-        self.alive("ordered_log")?;
+        self.alive("ordered_log").await?;
         let (command, start) = self.logged(id, offset)?;
         let Some(log) = &command.log else { return Err(no_log(id)) };
         let end = log.lock().expect("no panic while locked").end();
@@ -249,12 +251,12 @@ impl Guest for FakeGuest {
     }
 
     async fn processes(&self) -> Result<Vec<ProcessInfo>, BackendError> {
-        self.alive("processes")?;
+        self.alive("processes").await?;
         Ok(self.sandbox.process_list())
     }
 
     async fn read_file(&self, path: &BoxPath) -> Result<OutputStream, BackendError> {
-        self.alive("read_file")?;
+        self.alive("read_file").await?;
         self.sandbox.needs(Feature::Files)?;
         let end = self.sandbox.faults.before(Step::ReadFiles).await?;
         let content = self.sandbox.files(|tree| match tree.get(bytes(path), true)?.1.content {
@@ -270,7 +272,7 @@ impl Guest for FakeGuest {
         mode: Option<u32>,
         mut content: OutputStream,
     ) -> Result<u64, BackendError> {
-        self.alive("write_file")?;
+        self.alive("write_file").await?;
         self.sandbox.needs(Feature::Files)?;
         let end = self.sandbox.faults.before(Step::WriteFiles).await?;
         let mut whole = Vec::new();
@@ -286,7 +288,7 @@ impl Guest for FakeGuest {
     }
 
     async fn stat(&self, path: &BoxPath) -> Result<FileInfo, BackendError> {
-        self.alive("stat")?;
+        self.alive("stat").await?;
         self.sandbox.needs(Feature::Files)?;
         let end = self.sandbox.faults.before(Step::ReadFiles).await?;
         let found = self
@@ -296,14 +298,14 @@ impl Guest for FakeGuest {
     }
 
     async fn list(&self, path: &BoxPath) -> Result<Vec<FileInfo>, BackendError> {
-        self.alive("list")?;
+        self.alive("list").await?;
         self.sandbox.needs(Feature::Files)?;
         let end = self.sandbox.faults.before(Step::ReadFiles).await?;
         end.done(self.sandbox.files(|tree| tree.list(bytes(path))).map_err(|error| error.of(bytes(path)))?)
     }
 
     async fn remove_file(&self, path: &BoxPath, recursive: bool) -> Result<(), BackendError> {
-        self.alive("remove_file")?;
+        self.alive("remove_file").await?;
         self.sandbox.needs(Feature::Files)?;
         let end = self.sandbox.faults.before(Step::WriteFiles).await?;
         end.done(
@@ -314,7 +316,7 @@ impl Guest for FakeGuest {
     }
 
     async fn make_dir(&self, path: &BoxPath, mode: Option<u32>) -> Result<(), BackendError> {
-        self.alive("make_dir")?;
+        self.alive("make_dir").await?;
         self.sandbox.needs(Feature::Files)?;
         let end = self.sandbox.faults.before(Step::WriteFiles).await?;
         end.done(
@@ -325,7 +327,7 @@ impl Guest for FakeGuest {
     }
 
     async fn tar_out(&self, path: &BoxPath) -> Result<OutputStream, BackendError> {
-        self.alive("tar_out")?;
+        self.alive("tar_out").await?;
         self.sandbox.needs(Feature::Files)?;
         let end = self.sandbox.faults.before(Step::ReadFiles).await?;
         let packed = self.sandbox.files(|tree| archive::pack(tree, bytes(path)))?;
@@ -333,7 +335,7 @@ impl Guest for FakeGuest {
     }
 
     async fn tar_in(&self, path: &BoxPath, mut tar: OutputStream) -> Result<(), BackendError> {
-        self.alive("tar_in")?;
+        self.alive("tar_in").await?;
         self.sandbox.needs(Feature::Files)?;
         let end = self.sandbox.faults.before(Step::WriteFiles).await?;
         let mut whole = Vec::new();
@@ -344,7 +346,7 @@ impl Guest for FakeGuest {
     }
 
     async fn connect_port(&self, port: u16) -> Result<Box<dyn TcpStreamInside>, BackendError> {
-        self.alive("connect_port")?;
+        self.alive("connect_port").await?;
         self.sandbox.needs(Feature::PortForwarding)?;
         let end = self.sandbox.faults.before(Step::ConnectPort).await?;
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
@@ -372,15 +374,21 @@ async fn live(shell: Shell, argv: Vec<Vec<u8>>, timeout: Option<std::time::Durat
     };
     let registered: Vec<ByteString> = command.argv.clone();
     let guard = sandbox.register(command.pid, 1, shell.uid, registered);
+    let its_own_end = async {
+        tokio::select! {
+            biased;
+            outcome = command.killed() => outcome,
+            () = out_of_time => {
+                command.kill(Outcome::TimedOut);
+                Outcome::TimedOut
+            }
+            code = run_command(shell, argv) => Outcome::Exited(code),
+        }
+    };
     let outcome = tokio::select! {
         biased;
-        outcome = command.killed() => outcome,
-        () = sandbox.gone() => Outcome::BoxEnded,
-        () = out_of_time => {
-            command.kill(Outcome::TimedOut);
-            Outcome::TimedOut
-        }
-        code = run_command(shell, argv) => Outcome::Exited(code),
+        () = sandbox.gone() => command.kill.borrow().unwrap_or(Outcome::BoxEnded),
+        outcome = sandbox.in_its_time(its_own_end) => outcome,
     };
     drop(guard);
     // A short wait, because a caller must be right in both orders however long lies between.

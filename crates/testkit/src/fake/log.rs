@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::command::Stream;
 
 /// Output in the order it came; the oldest bytes go first. Offsets count both streams together from the start.
+#[derive(Clone)]
 pub(super) struct Log {
     limit: u64,
     first: u64,

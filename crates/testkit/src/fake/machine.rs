@@ -13,13 +13,15 @@ use super::command::{Command, Ending};
 use super::ephemeral::Transit;
 use super::fault::Faults;
 use super::images::Shelf;
+use super::snapshots::Frozen;
 use super::tree::Tree;
 use super::violation::Violations;
 
 /// One call of a lifecycle verb, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// `launch`, `create`, `start`, `stop`, `remove`, `connect`, `reclaim`, `destroy`, `hand over`, `take over`.
+    /// `launch`, `create`, `start`, `stop`, `remove`, `connect`, `reclaim`, `destroy`, `hand over`, `take over`, `pause`,
+    /// `resume`, `take`, `restore`.
     pub verb: &'static str,
     /// The record's name, or the box's id for `destroy`, `hand over` and `take over`; empty for `launch` and `reclaim`.
     pub sandbox: String,
@@ -62,6 +64,7 @@ pub(super) struct Contents {
     pub(super) calls: Vec<Call>,
     pub(super) launched: Vec<SandboxSpec>,
     pub(super) images: Shelf,
+    pub(super) snapshots: BTreeMap<String, Frozen>,
 }
 
 /// How output is delivered.
@@ -107,6 +110,8 @@ pub(super) struct Sandbox {
     pub(super) spec: SandboxSpec,
     pub(super) tree: Arc<Mutex<Tree>>,
     pub(super) ended: watch::Sender<bool>,
+    /// Whether its time stands still.
+    pub(super) paused: watch::Sender<bool>,
     pub(super) commands: Mutex<BTreeMap<ExecId, Arc<Command>>>,
     pub(super) processes: Mutex<BTreeMap<u32, Process>>,
     pub(super) ports: Mutex<BTreeMap<u16, mpsc::UnboundedSender<DuplexStream>>>,
@@ -134,6 +139,30 @@ impl Sandbox {
         let mut ended = self.ended.subscribe();
         // The sender is borrowed, so it can't be closed.
         ended.wait_for(|ended| *ended).await.expect("the sender lives");
+    }
+
+    /// Waits until its time goes on, or it has ended.
+    pub(super) async fn goes_on(&self) {
+        let mut paused = self.paused.subscribe();
+        tokio::select! {
+            // The sender is borrowed, so it can't be closed.
+            result = paused.wait_for(|paused| !*paused) => drop(result.expect("the sender lives")),
+            () = self.gone() => {}
+        }
+    }
+
+    /// Does `work`, but not while the box stands still.
+    pub(super) async fn in_its_time<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut paused = self.paused.subscribe();
+        tokio::pin!(work);
+        loop {
+            drop(paused.wait_for(|paused| !*paused).await.expect("the sender lives"));
+            tokio::select! {
+                biased;
+                result = paused.wait_for(|paused| *paused) => drop(result.expect("the sender lives")),
+                done = &mut work => return done,
+            }
+        }
     }
 
     /// Ends it and everything in it.

@@ -9,9 +9,9 @@ use super::shell::Shell;
 use super::tree::{Content, Node, TreeError, join, name};
 
 /// What `/bin` holds.
-pub(super) const NAMES: [&str; 25] = [
-    "[", "cat", "chmod", "echo", "env", "false", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo", "mv",
-    "printf", "pwd", "rm", "seq", "sh", "sleep", "test", "touch", "true", "wc", "yes",
+pub(super) const NAMES: [&str; 26] = [
+    "[", "cat", "chmod", "date", "echo", "env", "false", "head", "id", "kill", "ln", "ls", "mkdir", "mkfifo",
+    "mv", "printf", "pwd", "rm", "seq", "sh", "sleep", "test", "touch", "true", "wc", "yes",
 ];
 
 /// `sh -c SCRIPT tcp-echo PORT` is an echo server here whatever the script says: the suite's scripts pick one of several
@@ -76,6 +76,12 @@ pub(super) fn open(shell: &Shell, path: &[u8]) -> Result<Vec<u8>, TreeError> {
         }
         b"/proc/self/status" => Ok(format!("Groups:\t{}\n", shell.gid).into_bytes()),
         b"/proc/sys/kernel/hostname" => Ok(format!("{}\n", shell.sandbox.spec.hostname).into_bytes()),
+        b"/proc/sys/kernel/random/uuid" => {
+            let mut random = [0; 16];
+            rustix::rand::getrandom(&mut random[..], rustix::rand::GetRandomFlags::empty())
+                .map_err(|_| TreeError::Invalid)?;
+            Ok(format!("{:032x}\n", u128::from_ne_bytes(random)).into_bytes())
+        }
         b"/proc/net/dev" => Ok(b"Inter-|   Receive\n face |bytes\n    lo:       0\n".to_vec()),
         b"/proc/net/route" => Ok(b"Iface\tDestination\tGateway\n".to_vec()),
         _ => shell.sandbox.files(|tree| {
@@ -112,6 +118,11 @@ pub(super) async fn run(shell: &mut Shell, program: &str, argv: &[Vec<u8>]) -> u
             let all: Vec<u8> =
                 shell.env.iter().flat_map(|(name, value)| [name, &b"="[..], value, b"\n"].concat()).collect();
             shell.out(&all).await;
+            0
+        }
+        "date" if first == "+%s" => {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            shell.out(format!("{}\n", now.as_secs()).as_bytes()).await;
             0
         }
         "id" => {
@@ -382,10 +393,11 @@ pub(super) async fn tcp_echo(shell: &Shell, port: Option<&Vec<u8>>) -> u8 {
     let (listener, mut connections) = mpsc::unbounded_channel();
     shell.sandbox.ports.lock().expect("no panic while locked").insert(port, listener);
     while let Some(connection) = connections.recv().await {
+        let sandbox = std::sync::Arc::clone(&shell.sandbox);
         tokio::spawn(async move {
             let (mut from, mut to) = tokio::io::split(connection);
             // A client that goes away ends its connection, not the server.
-            drop(tokio::io::copy(&mut from, &mut to).await);
+            drop(sandbox.in_its_time(tokio::io::copy(&mut from, &mut to)).await);
             drop(tokio::io::AsyncWriteExt::shutdown(&mut to).await);
         });
     }

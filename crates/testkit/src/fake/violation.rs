@@ -47,6 +47,21 @@ pub enum Violation {
         /// Both verbs.
         verbs: [&'static str; 2],
     },
+    /// A graceful stop of what stands still: its commands could never end by themselves.
+    StoppedWhilePaused {
+        /// Its name.
+        name: String,
+    },
+    /// A folder for a snapshot that is missing, not empty or open to others.
+    BadSnapshotFolder {
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A sandbox was to be restored as another than the snapshot is of, beyond its name.
+    RestoredAsAnother {
+        /// Its name.
+        name: String,
+    },
     /// A guest was used after its box had ended.
     UsedAfterEnd {
         /// The call.

@@ -9,7 +9,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use agentkernel_sdk::{
-    AgentKernel, CreateRequest, Error, ErrorCode, ExecRequest, Frame, RunRequest, StreamEvent,
+    AgentKernel, CreateRequest, Error, ErrorCode, ExecRequest, ForkRequest, Frame, RestoreRequest,
+    RunRequest, StreamEvent,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -327,4 +328,50 @@ async fn a_borrowed_sandbox_is_removed_whatever_happens() {
         .await;
     assert!(failed.unwrap_err().to_string().contains("of the work"));
     assert_eq!(mock.asked()[1].line, "DELETE /sandboxes/w");
+}
+
+#[tokio::test]
+async fn copies_are_asked_for_as_the_contract_says() {
+    const SNAPSHOT: &str = r#"{"name":"s","source":"a b","source_id":"1","backend":"fake","image":"host",
+        "created_at":"2026-01-02T03:04:05Z","bytes":7}"#;
+    const SANDBOX: &str = r#"{"name":"c","id":"1","status":"running","backend":"fake","image":"host",
+        "profile":"moderate","created_at":"2026-01-02T03:04:05Z"}"#;
+    let mock = Mock::new(|asked| {
+        let answer = match asked.line.as_str() {
+            "POST /snapshots" | "GET /snapshots/s%2F" => SNAPSHOT.to_owned(),
+            "GET /snapshots" => format!("[{SNAPSHOT}]"),
+            "POST /sandboxes/a%20b/fork" => format!("[{SANDBOX}]"),
+            "DELETE /snapshots/s" => r#""Snapshot removed""#.to_owned(),
+            _ => SANDBOX.to_owned(),
+        };
+        whole(200, data(&answer))
+    });
+    let client = client(&mock).await;
+    let sandbox = client.sandbox("a b");
+    assert_eq!(sandbox.pause().await.unwrap().name, "c");
+    sandbox.resume().await.unwrap();
+    assert_eq!(sandbox.fork(&ForkRequest { count: Some(2), as_name: None }).await.unwrap().len(), 1);
+    assert_eq!(sandbox.snapshot(Some("s")).await.unwrap().bytes, 7);
+    assert_eq!(client.snapshots().await.unwrap().len(), 1);
+    assert_eq!(client.get_snapshot("s/").await.unwrap().source, "a b");
+    client.restore_snapshot("s", &RestoreRequest { as_name: Some("c".to_owned()) }).await.unwrap();
+    client.remove_snapshot("s").await.unwrap();
+    let lines: Vec<String> = mock.asked().into_iter().map(|asked| asked.line).collect();
+    assert_eq!(
+        lines,
+        [
+            "POST /sandboxes/a%20b/pause",
+            "POST /sandboxes/a%20b/resume",
+            "POST /sandboxes/a%20b/fork",
+            "POST /snapshots",
+            "GET /snapshots",
+            "GET /snapshots/s%2F",
+            "POST /snapshots/s/restore",
+            "DELETE /snapshots/s",
+        ]
+    );
+    let body = |n: usize| serde_json::from_slice::<serde_json::Value>(&mock.asked()[n].body).unwrap();
+    assert_eq!(body(2), serde_json::json!({"count": 2}));
+    assert_eq!(body(3), serde_json::json!({"sandbox": "a b", "name": "s"}));
+    assert_eq!(body(6), serde_json::json!({"as_name": "c"}));
 }

@@ -100,7 +100,8 @@ impl DefaultRun {
 /// The command that fetches `image` for `backend`: containers have images of their engine.
 pub(crate) fn pull_command(backend: &BackendName, image: &ImageRef) -> String {
     match backend.as_str() {
-        "native" => format!("agentkernel image pull {image}"),
+        // Those that start from our own store.
+        "native" | "firecracker" => format!("agentkernel image pull {image}"),
         engine => format!("agentkernel image pull --backend {engine} {image}"),
     }
 }

@@ -3,13 +3,15 @@
 use std::path::Path;
 
 use agentkernel_backend::Probe;
-use agentkernel_config::Settings;
+use agentkernel_backends::provision::whole_probe;
+use agentkernel_config::{Outside, Settings};
 use agentkernel_engine::{BackendReport, Engine};
 use agentkernel_model::{BackendName, ImageRef};
 
 use super::default_run::DefaultRun;
 use crate::application::Application;
 use crate::output::{CliError, describe};
+use crate::outside::firecracker_settings;
 
 /// One backend.
 #[derive(Debug)]
@@ -44,7 +46,19 @@ impl Survey {
         };
         let named = settings.and_then(|settings| Some((settings.backend.clone()?, origin(settings))));
         let mut backends = Vec::new();
-        for report in engine.backends().await {
+        let environment_alone;
+        let microvm = match settings {
+            Some(settings) => &settings.outside.microvm,
+            None => {
+                environment_alone = Outside::of(&application.environment);
+                &environment_alone.microvm
+            }
+        };
+        for mut report in engine.backends().await {
+            if report.name.as_str() == "firecracker" {
+                let folder = state_dir.join("firecracker");
+                report.probe = whole_probe(&firecracker_settings(microvm), &folder, report.probe).await;
+            }
             let default_run = match settings {
                 Some(settings) if matches!(report.probe, Probe::Ready { .. }) => {
                     Some(default_run(&engine, &report.name, settings, application).await)

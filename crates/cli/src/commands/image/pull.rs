@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Another platform than this machine's: OS/ARCHITECTURE[/VARIANT]
     #[arg(long, value_name = "PLATFORM", conflicts_with = "backend")]
     platform: Option<Platform>,
-    /// Backend whose images are meant: docker or podman fetch into their own store [default: native's]
+    /// Backend whose images are meant: docker or podman fetch into their own store [default: the one of native and firecracker]
     #[arg(short = 'B', long, value_name = "BACKEND")]
     backend: Option<BackendName>,
     /// Configuration file [default: agentkernel.toml of the current folder, where there is one]

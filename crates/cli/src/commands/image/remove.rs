@@ -1,6 +1,7 @@
 //! `image remove`.
 
-use agentkernel_image::ImageError;
+use agentkernel_engine::Engine;
+use agentkernel_image::{ImageError, ImageStore};
 use agentkernel_model::ImageRef;
 
 use crate::application::Application;
@@ -45,7 +46,9 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
             Err(ImageError::InUse { image: shown }) => {
                 let id = store.find(image)?.map(|found| found.id);
                 let users = id.map_or_else(|| Ok(Vec::new()), |id| engine.users_of_image(&id))?;
-                let Some(user) = users.first() else { return Err(ImageError::InUse { image: shown }.into()) };
+                let Some(user) = users.first() else {
+                    return Err(kept_by_snapshot(&store, &engine, image, shown)?);
+                };
                 return Err(CliError::usage(format!(
                     "image {shown} stays: sandbox {user} was made from it; remove that first with agentkernel remove {user}"
                 )));
@@ -63,4 +66,19 @@ pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8
         print_json(&removed)?;
     }
     Ok(0)
+}
+
+/// Why an image stays that no sandbox needs: a snapshot's source was made from it.
+fn kept_by_snapshot(
+    store: &ImageStore,
+    engine: &Engine,
+    image: &ImageRef,
+    shown: String,
+) -> Result<CliError, CliError> {
+    let id = store.find(image)?.map(|found| found.id);
+    let users = id.map_or_else(|| Ok(Vec::new()), |id| engine.snapshots_of_image(&id))?;
+    let Some(user) = users.first() else { return Ok(ImageError::InUse { image: shown }.into()) };
+    Ok(CliError::usage(format!(
+        "image {shown} stays: snapshot {user} needs it; remove that first with agentkernel snapshot remove {user}"
+    )))
 }

@@ -18,6 +18,11 @@ TOOLS = {
     "sandbox_file_read", "sandbox_start", "sandbox_stop", "sandbox_file_list", "sandbox_exec_detach",
     "sandbox_exec_logs", "sandbox_exec_kill", "sandbox_exec_list",
 }
+# What native sandboxes can't do is there all the same, and says so.
+COPIES = {
+    "sandbox_pause", "sandbox_resume", "sandbox_fork", "snapshot_list", "snapshot_take", "snapshot_get",
+    "snapshot_delete", "snapshot_restore",
+}
 ALIASES = {"run_command", "create_sandbox", "exec_in_sandbox", "list_sandboxes", "remove_sandbox"}
 
 
@@ -61,6 +66,7 @@ class Calls:
         return structured
 
     async def failed(self, tool, **arguments):
+        self.called.add(tool)
         result = await self.session.call_tool(tool, arguments)
         assert field(result, "isError", "is_error"), (tool, result)
         return result.content[0].text
@@ -134,6 +140,16 @@ async def left_running(calls, name):
     assert (logs["status"], logs["exit_code"]) == ("ended", 137), logs
 
 
+async def copies(calls, name):
+    for tool in ["sandbox_pause", "sandbox_resume", "sandbox_fork"]:
+        assert "pause, snapshots and forks" in await calls.failed(tool, name=name), tool
+    assert "pause, snapshots and forks" in await calls.failed("snapshot_take", sandbox=name)
+    assert (await calls.ok("snapshot_list"))["snapshots"] == []
+    for tool in ["snapshot_get", "snapshot_restore"]:
+        assert "no-such-snapshot" in await calls.failed(tool, name="no-such-snapshot"), tool
+    assert "no snapshot" in (await calls.ok("snapshot_delete", name="no-such-snapshot"))["message"]
+
+
 async def many_at_once(calls):
     commands = [calls.ok("sandbox_run", command=["echo", str(number)]) for number in range(8)]
     results = await asyncio.gather(*commands)
@@ -178,13 +194,15 @@ async def main():
             info = field(greeting, "serverInfo", "server_info")
             assert info.name == "agentkernel", greeting
             listed = {tool.name for tool in (await session.list_tools()).tools}
-            assert listed == TOOLS | ALIASES, listed ^ (TOOLS | ALIASES)
+            every = TOOLS | COPIES | ALIASES
+            assert listed == every, listed ^ every
             await session.send_ping()
             calls, name = Calls(session), "mcp-python"
             await one_command(calls)
             try:
                 await a_sandbox(calls, name)
                 await left_running(calls, name)
+                await copies(calls, name)
                 stopped = await calls.ok("sandbox_stop", name=name, grace_ms=100)
                 assert stopped["status"] == "stopped", stopped
                 assert (await calls.ok("sandbox_list"))["sandboxes"][0]["name"] == name
@@ -195,7 +213,7 @@ async def main():
             await many_at_once(calls)
             await progress(session)
             await refusals(calls)
-            assert calls.called >= TOOLS, TOOLS - calls.called
+            assert calls.called >= TOOLS | COPIES, (TOOLS | COPIES) - calls.called
     version = field(greeting, "protocolVersion", "protocol_version")
     print(f"ok: {len(listed)} tools, protocol {version}")
 

@@ -15,6 +15,7 @@ pub(super) mod network;
 pub(super) mod persistent;
 pub(super) mod ports;
 pub(super) mod root;
+pub(super) mod snapshots;
 pub(super) mod streams;
 pub(super) mod terminal;
 pub(super) mod users;

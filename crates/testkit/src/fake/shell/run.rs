@@ -272,7 +272,7 @@ impl Shell {
                 _ = command.killed() => {}
                 () = sandbox.gone() => {}
                 _ = killed.wait_for(|killed| *killed) => {}
-                () = child.job(&item) => {}
+                () = sandbox.in_its_time(child.job(&item)) => {}
             }
         });
         self.jobs.lock().expect("no panic while locked").push(job);

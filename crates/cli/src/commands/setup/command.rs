@@ -5,33 +5,41 @@ use std::time::{Duration, Instant};
 
 use agentkernel_backend::Probe;
 use agentkernel_backends::AUTOMATIC_ORDER;
+use agentkernel_backends::provision::PartState;
 use agentkernel_config::{Overrides, Settings};
 use agentkernel_engine::{ExecPlan, PlanRequest, RunCommand, RunPlan};
 use agentkernel_model::ByteString;
 use serde::Serialize;
 
-use super::Json;
-use super::doctor::{
+use super::firecracker;
+use crate::application::Application;
+use crate::commands::Json;
+use crate::commands::doctor::{
     Check, DefaultRun, Status, Survey, Surveyed, check_lines, default_run, missing, pull_command,
 };
-use crate::application::Application;
 use crate::output::{CliError, Colour, Style, Table, describe, print_json, print_text};
 use crate::progress::Progress;
 use crate::session::{KeptStream, Sink, conduct};
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = "\
 Examples:
   agentkernel setup
   agentkernel setup --check
   agentkernel setup --check --json
+  agentkernel setup firecracker --from /media/usb/firecracker
 
-Nothing is downloaded and nothing is run as root: what needs root is printed as a command.
+Without the name of a part, nothing is downloaded. Nothing is run as root: what needs root is printed as
+a command.
 Exit codes: 0 agentkernel run COMMAND works with the settings in effect; 1 it would be refused: no
 backend is ready, or the one that is used can't do what the settings ask for.
 --check --json prints {ready, selected, because, why, fix, backends: [{name, status, selected,
-default_run, what, detail, why, fix}]}; default_run is works, refused or null.")]
+default_run, what, detail, why, fix}]}; default_run is works, refused or null."
+)]
 pub(crate) struct Args {
     /// Only say which backends are ready, which is used, and whether it does what the settings ask for; changes nothing
     #[arg(long)]
@@ -42,6 +50,15 @@ pub(crate) struct Args {
     /// Print JSON
     #[arg(long, requires = "check")]
     json: bool,
+    #[command(subcommand)]
+    part: Option<PartArgs>,
+}
+
+/// A part that has a setup of its own.
+#[derive(Debug, clap::Subcommand)]
+enum PartArgs {
+    /// Install Firecracker, its jailer and a guest kernel, or say what is missing
+    Firecracker(firecracker::Args),
 }
 
 impl Json for Args {
@@ -79,6 +96,9 @@ struct Document<'a> {
 
 /// Runs it.
 pub(crate) async fn run(arguments: Args, application: &Application) -> Result<u8, CliError> {
+    if let Some(PartArgs::Firecracker(arguments)) = arguments.part {
+        return firecracker::run(arguments, application).await;
+    }
     let state_dir = application.state_dir()?;
     let settings = application.settings(None, Overrides::default())?;
     let survey = Survey::make(application, &state_dir, Some(&settings)).await?;
@@ -204,6 +224,15 @@ async fn prepare(
         print_text("\nReady. Try: agentkernel run echo hello\n")?;
     }
     Ok(u8::from(!works))
+}
+
+/// Each thing that machines are made with, as a check.
+pub(super) fn part_lines(parts: &[PartState], style: Style) -> String {
+    let of = |part: &PartState| match &part.state {
+        Ok(detail) => Check::ok(part.name, detail),
+        Err((why, fix)) => Check::fail(part.name, why, fix),
+    };
+    check_lines(&parts.iter().map(of).collect::<Vec<_>>(), style)
 }
 
 /// Runs `true` in a sandbox as a user would, with the settings that are in effect here.

@@ -1,0 +1,58 @@
+//! Machines keep the promises of every backend: with our kernel, our agent as init and an image as EROFS.
+
+mod bed;
+
+use std::path::Path;
+use std::time::Duration;
+
+use agentkernel_testkit::conformance::{Skipped, Subject};
+
+fn subject() -> Result<Subject, Skipped> {
+    let prepared = tokio::runtime::Handle::current().block_on(bed::prepare());
+    let (state, settings) = prepared.map_err(Skipped)?;
+    let backend = bed::open(state.path(), &settings);
+    let (again, left) = (state.path().to_owned(), state.path().join("firecracker"));
+    let used = left.clone();
+    Ok(Subject {
+        backend,
+        again: Box::new(move || bed::open(&again, &settings)),
+        image: bed::image(),
+        cannot_express: &[],
+        processor_time: Some(Box::new(move || processor_time(&used.join("leases")))),
+        leftovers: Box::new(move || {
+            let _keep = &state;
+            ["leases", "boxes"].into_iter().flat_map(|folder| entries(&left.join(folder))).collect()
+        }),
+    })
+}
+
+/// Of the VMMs of all one-shot boxes: without KVM a guest doesn't know when it is kept from the processor. In a VMM's
+/// time as the host counts it, guest time is (proc_pid_stat(5)).
+fn processor_time(leases: &Path) -> Duration {
+    let processes = entries(leases).into_iter().filter_map(|lease| {
+        let note: serde_json::Value = serde_json::from_slice(&std::fs::read(lease).ok()?).ok()?;
+        note["process"]["pid"].as_u64()
+    });
+    let ticks: u64 = processes.map(|pid| ticks(pid).unwrap_or_default()).sum();
+    Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+}
+
+/// User and system time of a process.
+fn ticks(pid: u64) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, numbers) = stat.rsplit_once(") ")?;
+    let mut numbers = numbers.split(' ').skip(11).map_while(|number| number.parse::<u64>().ok());
+    Some(numbers.next()? + numbers.next()?)
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let found = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    found.map(|entry| entry.path().display().to_string()).collect()
+}
+
+/// On QEMU's machine: what it is recorded under.
+mod qemu {
+    use super::subject;
+
+    agentkernel_testkit::conformance_suite!(subject);
+}
