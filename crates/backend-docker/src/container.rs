@@ -267,28 +267,15 @@ pub(crate) fn discarded(warnings: &[String]) -> Vec<(Feature, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use agentkernel_model::{BoxPath, Cpus, ImageRef, Mib, Resources};
+    use agentkernel_model::{Cpus, Mib, Resources};
 
     use super::*;
 
     pub(crate) fn spec() -> SandboxSpec {
         SandboxSpec {
-            backend: "docker".parse().unwrap(),
-            image: "debian:12".parse::<ImageRef>().unwrap(),
+            image: "debian:12".parse().unwrap(),
             image_id: Some(format!("sha256:{}", "0".repeat(64)).parse().unwrap()),
-            profile: Profile::Moderate,
-            network: NetworkAccess::None,
-            read_only_root: false,
-            mounts: Vec::new(),
-            ports: Vec::new(),
-            env: Vec::new(),
-            workdir: BoxPath::new("/workspace").unwrap(),
-            user: None,
-            resources: Resources::default(),
-            allow_unlimited: false,
-            hostname: "box".to_owned(),
-            agent: None,
-            labels: Default::default(),
+            ..agentkernel_testkit::plain_spec(&"docker".parse().unwrap())
         }
     }
 

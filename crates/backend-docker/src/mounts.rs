@@ -3,15 +3,12 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use agentkernel_backend::BackendError;
-use agentkernel_model::{Access, BoxPath, Mount};
+use agentkernel_backend::{BackendError, check_mount_target};
+use agentkernel_model::{Access, Mount};
 use bollard::models::{Mount as EngineMount, MountBindOptions, MountType};
 
 use crate::facts::Facts;
 use crate::program;
-
-/// Places that make the box what it is.
-const RESERVED: [&str; 5] = ["/proc", "/sys", "/dev", "/etc", program::FOLDER];
 
 /// Refuses mounts that can't be made as asked, before anything is.
 pub(crate) fn check(mounts: &[Mount], facts: &Facts) -> Result<(), BackendError> {
@@ -20,7 +17,7 @@ pub(crate) fn check(mounts: &[Mount], facts: &Facts) -> Result<(), BackendError>
         false => std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
     };
     mounts.iter().try_for_each(|mount| {
-        check_target(&mount.target)?;
+        check_mount_target(&mount.target, &[program::FOLDER])?;
         let unsupported = |fix: String| BackendError::Unsupported {
             backend: facts.kind.name().to_owned(),
             what: format!("the mount of {}", mount.source.display()),
@@ -73,20 +70,6 @@ pub(crate) fn bind(source: &Path, target: &Path, access: Access) -> EngineMount 
     }
 }
 
-/// Refuses targets that would take the box apart.
-fn check_target(target: &BoxPath) -> Result<(), BackendError> {
-    let path = target.as_path();
-    if path.parent().is_none() {
-        return Err(BackendError::Invalid { what: "nothing can be mounted over / of a sandbox".to_owned() });
-    }
-    if RESERVED.iter().any(|reserved| path.starts_with(reserved)) {
-        return Err(BackendError::Invalid {
-            what: format!("nothing can be mounted at {target}: that part of a sandbox is agentkernel's own"),
-        });
-    }
-    Ok(())
-}
-
 /// Refuses a source that isn't there, whose name an engine can't be told, or that has become a link since its links were
 /// resolved: whoever may write to a folder above it, a box perhaps, could have put it there to see more of the host.
 fn check_source(source: &Path) -> Result<(), BackendError> {
@@ -125,6 +108,8 @@ pub(crate) fn owner_of(socket: &Path) -> Option<u32> {
 
 #[cfg(test)]
 mod tests {
+    use agentkernel_model::BoxPath;
+
     use super::*;
     use crate::EngineKind;
 

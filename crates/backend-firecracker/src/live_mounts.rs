@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-use agentkernel_backend::BackendError;
+use agentkernel_backend::{BackendError, check_mount_target};
 use agentkernel_folder_share::{Share, ShareProgram, ShareSpec, TOKEN_BYTES};
-use agentkernel_model::{Access, BoxPath, Mount};
+use agentkernel_model::{Access, Mount};
 use agentkernel_protocol::machine::LiveMount;
 use rustix::fs::{AtFlags, Gid, Uid};
 
@@ -20,9 +20,6 @@ use crate::vsock::SOCKET;
 
 /// The vsock port of the host for the first mount; the others follow.
 const FIRST_PORT: u32 = 2048;
-
-/// Places that make the box what it is.
-const RESERVED: [&str; 4] = ["/proc", "/sys", "/dev", "/etc"];
 
 /// What of a machine's mounts is held until its agent has them all. Dropped before that, they end.
 #[derive(Debug, Default)]
@@ -36,7 +33,7 @@ pub(crate) struct LiveMounts {
 /// Refuses mounts that can't be made, before anything is.
 pub(crate) fn check(mounts: &[Mount]) -> Result<(), BackendError> {
     mounts.iter().try_for_each(|mount| {
-        check_target(&mount.target)?;
+        check_mount_target(&mount.target, &[])?;
         check_source(&mount.source)
     })
 }
@@ -53,20 +50,6 @@ fn check_source(source: &Path) -> Result<(), BackendError> {
     Err(BackendError::Invalid {
         what: format!("{} can't be mounted: it is neither a folder nor a regular file", source.display()),
     })
-}
-
-/// Refuses targets that would take the box apart.
-fn check_target(target: &BoxPath) -> Result<(), BackendError> {
-    let path = target.as_path();
-    if path.parent().is_none() {
-        return Err(BackendError::Invalid { what: "nothing can be mounted over / of a sandbox".to_owned() });
-    }
-    if RESERVED.iter().any(|reserved| path.starts_with(reserved)) {
-        return Err(BackendError::Invalid {
-            what: format!("nothing can be mounted at {target}: that part of a sandbox is agentkernel's own"),
-        });
-    }
-    Ok(())
 }
 
 impl LiveMounts {
@@ -138,6 +121,8 @@ fn listen(folder: &OwnedFd, port: u32, owner: Option<Owner>) -> io::Result<UnixL
 
 #[cfg(test)]
 mod tests {
+    use agentkernel_model::BoxPath;
+
     use super::*;
 
     fn mount(source: &Path, target: &str) -> Mount {

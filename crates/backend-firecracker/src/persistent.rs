@@ -180,12 +180,16 @@ pub(crate) fn running(record: &BoxRecord) -> Result<Option<(Machine, Isolation)>
     Ok(found.map(|machine| (machine, isolation)))
 }
 
-/// The way in.
-pub(crate) async fn connect(record: &BoxRecord) -> Result<Arc<dyn Guest>, BackendError> {
+/// The same, for what only one that runs can do.
+pub(crate) fn machine(record: &BoxRecord) -> Result<Machine, BackendError> {
     let stopped = || BackendError::WrongPhase {
         name: record.name.to_string(),
         source: PhaseError { phase: Phase::Stopped, action: Action::Use },
     };
-    let (machine, _) = running(record)?.ok_or_else(stopped)?;
-    Ok(AgentGuest::connect(start::connect(&machine).await?))
+    running(record)?.map(|(machine, _)| machine).ok_or_else(stopped)
+}
+
+/// The way in.
+pub(crate) async fn connect(record: &BoxRecord) -> Result<Arc<dyn Guest>, BackendError> {
+    Ok(AgentGuest::connect(start::connect(&machine(record)?).await?))
 }

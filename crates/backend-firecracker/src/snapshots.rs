@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentkernel_backend::{AgentGuest, BackendError, BoxRecord, Lifetime, Snapshots};
-use agentkernel_model::{Action, Isolation, Phase, PhaseError};
+use agentkernel_model::Isolation;
 use agentkernel_protocol::machine::{MachineSetup, NewIdentity, Renewal};
 use async_trait::async_trait;
 use tokio::time::timeout;
@@ -61,14 +61,6 @@ fn refuse_in_memory(record: &BoxRecord) -> Result<(), BackendError> {
             "keep agentkernel's state on a disk",
         )),
     }
-}
-
-fn running(record: &BoxRecord) -> Result<Machine, BackendError> {
-    let stopped = || BackendError::WrongPhase {
-        name: record.name.to_string(),
-        source: PhaseError { phase: Phase::Stopped, action: Action::Use },
-    };
-    persistent::running(record)?.map(|(machine, _)| machine).ok_or_else(stopped)
 }
 
 fn at(action: &'static str, record: &BoxRecord) -> impl FnOnce(VmmError) -> BackendError + use<> {
@@ -144,7 +136,7 @@ async fn go_on(machine: &Machine, renewal: &Renewal) -> Result<(), BackendError>
 #[async_trait]
 impl Snapshots for FirecrackerBackend {
     async fn pause(&self, record: &BoxRecord) -> Result<(), BackendError> {
-        let machine = running(record)?;
+        let machine = persistent::machine(record)?;
         match stands_still(&machine).await? {
             true => Ok(()),
             false => pause(&*self.parts_of(record)?, record, &machine).await,
@@ -152,13 +144,13 @@ impl Snapshots for FirecrackerBackend {
     }
 
     async fn resume(&self, record: &BoxRecord) -> Result<(), BackendError> {
-        resume(&*self.parts_of(record)?, record, &running(record)?).await
+        resume(&*self.parts_of(record)?, record, &persistent::machine(record)?).await
     }
 
     async fn take(&self, record: &BoxRecord, folder: &Path) -> Result<(), BackendError> {
         refuse_mounts(record)?;
         refuse_in_memory(record)?;
-        let machine = running(record)?;
+        let machine = persistent::machine(record)?;
         let parts = self.parts_of(record)?;
         let stood_still = stands_still(&machine).await?;
         if !stood_still {

@@ -1,10 +1,8 @@
 //! What this computer puts around machines: control groups and networks. Found out when it is first asked for, without
 //! making anything.
 
-use std::sync::{Mutex, PoisonError};
-
 use agentkernel_model::{Feature, Mib, NetworkAccess, SandboxSpec};
-use agentkernel_network::{NetworkHost, Stamp};
+use agentkernel_network::{CurrentNetwork, NetworkHost};
 use agentkernel_sys::cgroup::{CgroupHost, CgroupLimits, Resource};
 
 use crate::vmm::Vmm;
@@ -19,27 +17,19 @@ const MAPPING_SHARE: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Surroundings {
     pub(crate) cgroups: CgroupHost,
-    /// As it was when last looked at, and what it was made from.
-    network: Mutex<(Stamp, NetworkHost)>,
-    rootless: bool,
+    network: CurrentNetwork,
 }
 
 impl Surroundings {
     /// Looks around: a few small files.
     pub(crate) fn detect() -> Self {
         let rootless = !rustix::process::geteuid().is_root();
-        let network = Mutex::new((Stamp::now(), NetworkHost::detect(rootless)));
-        Self { cgroups: CgroupHost::detect(), network, rootless }
+        Self { cgroups: CgroupHost::detect(), network: CurrentNetwork::detect(rootless) }
     }
 
     /// How machines get their network now: a process that lives long may see its computer move to another.
     pub(crate) fn network(&self) -> NetworkHost {
-        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Stamp::now();
-        if network.0 != now {
-            *network = (now, NetworkHost::detect(self.rootless));
-        }
-        network.1.clone()
+        self.network.now()
     }
 
     /// What machines can't have here, and why.

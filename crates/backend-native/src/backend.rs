@@ -14,6 +14,7 @@ use agentkernel_image::{ImageStore, StoreImages};
 use agentkernel_model::{
     Action, BackendName, Capabilities, Feature, Isolation, Mib, Phase, PhaseError, SandboxSpec,
 };
+use agentkernel_network::Stamp;
 use agentkernel_store::Lease;
 use agentkernel_sys::process::ProcessIdentity;
 use async_trait::async_trait;
@@ -31,7 +32,6 @@ use crate::name::{NAME, name};
 use crate::process::reap_when_ended;
 use crate::remains::Remains;
 use crate::{hand_over, sandbox};
-use agentkernel_network::Stamp;
 
 /// The embedded Linux sandbox.
 pub struct NativeBackend {

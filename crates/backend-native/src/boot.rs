@@ -373,7 +373,7 @@ fn explain(step: Option<&Step>, errno: Errno) -> BackendError {
                 | Step::Attach { target: path, .. },
             ),
             Errno::ROFS | Errno::ACCESS | Errno::NOTDIR | Errno::NOENT | Errno::LOOP,
-        ) if !crate::mounts::is_reserved(Path::new(OsStr::from_bytes(path.to_bytes()))) => {
+        ) if !agentkernel_backend::is_reserved(Path::new(OsStr::from_bytes(path.to_bytes()))) => {
             BackendError::Invalid {
                 what: format!(
                     "nothing can be mounted at {}: the sandbox can't make that path ({errno}); choose one below a folder \

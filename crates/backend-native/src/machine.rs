@@ -1,14 +1,13 @@
 //! What this machine offers to native boxes, found out without making any.
 
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 
 use agentkernel_model::{Capabilities, Feature};
+use agentkernel_network::{CurrentNetwork, NetworkHost};
 use agentkernel_sys::cgroup::{CgroupHost, Resource};
 use agentkernel_sys::landlock::LandlockAbi;
 
 use crate::identity::{IdMap, RANGE, Subordinate};
-use agentkernel_network::{NetworkHost, Stamp};
 
 /// Facts of this machine and this caller.
 #[derive(Debug)]
@@ -18,8 +17,7 @@ pub(crate) struct Machine {
     /// An ordinary caller's subordinate ids, or why there are none.
     pub(crate) subordinate: Result<Subordinate, String>,
     pub(crate) cgroups: CgroupHost,
-    /// As it was when last looked at, and what it was made from.
-    network: Mutex<(Stamp, NetworkHost)>,
+    network: CurrentNetwork,
     pub(crate) landlock: Option<LandlockAbi>,
     uid: u32,
     gid: u32,
@@ -39,7 +37,7 @@ impl Machine {
             rootless,
             subordinate,
             cgroups: CgroupHost::detect(),
-            network: Mutex::new((Stamp::now(), NetworkHost::detect(rootless))),
+            network: CurrentNetwork::detect(rootless),
             landlock: LandlockAbi::detect(),
             uid,
             gid,
@@ -48,12 +46,7 @@ impl Machine {
 
     /// How boxes get their network now: a process that lives long may see its machine move to another.
     pub(crate) fn network(&self) -> NetworkHost {
-        let mut network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Stamp::now();
-        if network.0 != now {
-            *network = (now, NetworkHost::detect(self.rootless));
-        }
-        network.1.clone()
+        self.network.now()
     }
 
     /// Ids for a new box.

@@ -8,6 +8,7 @@ mod error;
 mod guest;
 mod hand_over;
 mod images;
+mod mount_target;
 mod registry;
 mod requirements;
 mod snapshots;
@@ -22,6 +23,7 @@ pub use guest::{
 };
 pub use hand_over::{EndSignal, HandOver};
 pub use images::{BuildRequest, ImageBuilder, Images, ReadyImage};
+pub use mount_target::{check_mount_target, is_reserved};
 pub use registry::Registry;
 pub use requirements::{Lifetime, refuse_unsupported, requirements};
 pub use snapshots::Snapshots;

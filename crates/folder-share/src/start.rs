@@ -8,7 +8,6 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use agentkernel_sys::companion::open_process;
 use agentkernel_sys::process::Child;
 use agentkernel_sys::steps::{Failure, Program, Step};
 
@@ -107,16 +106,13 @@ impl Share {
         let (order, mut waits) = io::pipe().map_err(failed("make a pipe"))?;
         let (wait, mut go) = io::pipe().map_err(failed("make a pipe"))?;
         let (failures, report) = io::pipe().map_err(failed("make a pipe"))?;
-        let own = open_process(std::process::id())
-            .and_then(|own| own.ok_or_else(|| io::ErrorKind::NotFound.into()))
-            .map_err(failed("refer to this process"))?;
         let given = Given {
             listener: spec.listener,
             order: order.as_fd(),
             report: report.as_fd(),
             executable: executable.as_fd(),
         };
-        let mut steps = vec![Step::AwaitGoOf { go: wait.as_raw_fd(), parent: own.as_raw_fd() }];
+        let mut steps = vec![Step::AwaitGo(wait.as_raw_fd())];
         steps.extend(jail.steps(&given).map_err(failed("describe its jail"))?);
         let arguments = arguments(program).map_err(failed("describe its program"))?;
         let program = Program::new(steps, EXECUTABLE, arguments, FAILURES);

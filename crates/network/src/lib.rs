@@ -9,6 +9,7 @@
 //! A virtual machine has a kernel of its own, whose tables are its own to change. So it gets such a namespace in front of it
 //! (`machine`): a router with a TAP device, through whose tables all of its packets have to pass.
 
+mod current;
 mod error;
 mod firewall;
 mod forbidden;
@@ -25,6 +26,7 @@ mod rules;
 mod tests;
 mod veth;
 
+pub use current::CurrentNetwork;
 pub use error::NetworkError;
 pub use host::{Connected, NetworkHost, Stamp};
 pub use machine::{MachineNetwork, TAP};

@@ -54,7 +54,7 @@ fn measure(before: &BTreeSet<u32>, owner: &str, count: usize) -> Result<Memory> 
             continue;
         }
         number += 1;
-        pss_kib += proportional_set_kib(*pid).unwrap_or(0);
+        pss_kib += rollup_kib(*pid, ["Pss"]).map_or(0, |[pss]| pss);
         groups.extend(memory_group(&group, owner));
     }
     let charged: Option<Vec<u64>> = groups.iter().map(|path| charged_kib(path)).collect();
@@ -69,15 +69,27 @@ fn measure(before: &BTreeSet<u32>, owner: &str, count: usize) -> Result<Memory> 
     })
 }
 
-fn processes() -> BTreeSet<u32> {
+/// All that run.
+pub(super) fn processes() -> BTreeSet<u32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-fn proportional_set_kib(pid: u32) -> Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+/// Fields of `smaps_rollup` of proc_pid_smaps(5), in KiB.
+pub(super) fn rollup_kib<const FIELDS: usize>(pid: u32, fields: [&str; FIELDS]) -> Result<[u64; FIELDS]> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))
+        .with_context(|| format!("read /proc/{pid}/smaps_rollup"))?;
+    let mut found = [0; FIELDS];
+    for (place, name) in found.iter_mut().zip(fields) {
+        *place = field(&text, name)?;
+    }
+    Ok(found)
+}
+
+fn field(rollup: &str, name: &str) -> Result<u64> {
+    let line = rollup.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let line = line.with_context(|| format!("no {name} in smaps_rollup"))?;
+    line.trim().trim_end_matches(" kB").parse().with_context(|| format!("{name} {line:?} is no number"))
 }
 
 /// The folder of the process's memory control group, where it is one of `owner`'s. Folders below it count in it.
@@ -119,6 +131,14 @@ mod tests {
 
     #[test]
     fn a_process_has_a_proportional_set() {
-        assert!(proportional_set_kib(std::process::id()).unwrap() > 0);
+        assert!(rollup_kib(std::process::id(), ["Pss"]).unwrap() > [0]);
+    }
+
+    #[test]
+    fn fields_are_read_in_kib() {
+        let rollup = "00400000-7fff [rollup]\nPss:                1234 kB\nPrivate_Dirty:        56 kB\n";
+        assert_eq!(field(rollup, "Pss").unwrap(), 1234);
+        assert_eq!(field(rollup, "Private_Dirty").unwrap(), 56);
+        assert!(field(rollup, "Swap").is_err());
     }
 }

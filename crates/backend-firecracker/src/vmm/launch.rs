@@ -59,10 +59,7 @@ impl Launch<'_> {
             .map_err(|source| VmmError::NoProgram { program: self.program.to_owned(), source })?;
         let (wait, go) = io::pipe().map_err(failed("make a pipe for"))?;
         let (mut failures, report) = io::pipe().map_err(failed("make a pipe for"))?;
-        let own = companion::open_process(std::process::id())
-            .and_then(|own| own.ok_or_else(|| io::ErrorKind::NotFound.into()))
-            .map_err(failed("refer to this process for"))?;
-        let mut steps = vec![Step::AwaitGoOf { go: wait.as_raw_fd(), parent: own.as_raw_fd() }];
+        let mut steps = vec![Step::AwaitGo(wait.as_raw_fd())];
         steps.extend(self.steps(&executable, report.as_raw_fd()).map_err(failed("describe"))?);
         let arguments: Vec<CString> = [name.clone()]
             .into_iter()

@@ -3,7 +3,6 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountPropagationFlags, UnmountFlags};
@@ -33,7 +32,6 @@ impl Step {
             Self::AwaitTrees { from, slots: indexes } => {
                 indexes.iter().try_for_each(|index| await_tree(*from, slot(slots, *index)?))
             }
-            Self::AwaitGoOf { go, parent } => await_go_of(*go, *parent),
             Self::NewSession => rustix::process::setsid().map(drop),
             Self::WorkingFolder(path) => rustix::process::chdir(path),
             Self::EnterNetwork(namespace) => {
@@ -150,19 +148,6 @@ fn await_go(fd: RawFd) -> Result<(), Errno> {
         match rustix::io::read(borrow(&fd), &mut byte) {
             Ok(0) => exit(FAILED),
             Ok(_) => return Ok(()),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
-fn await_go_of(go: RawFd, parent: RawFd) -> Result<(), Errno> {
-    let (go_end, parent_end) = (borrow(&go), borrow(&parent));
-    loop {
-        let mut fds = [PollFd::new(&go_end, PollFlags::IN), PollFd::new(&parent_end, PollFlags::IN)];
-        match rustix::event::poll(&mut fds, None) {
-            Ok(_) if fds[0].revents().contains(PollFlags::IN) => return await_go(go),
-            Ok(_) => exit(FAILED),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }

@@ -25,14 +25,6 @@ pub enum Step {
         /// Where they are kept until attached.
         slots: Vec<usize>,
     },
-    /// Waits for a byte from the parent, or for the parent's end, in which case the child exits. Where other children may
-    /// be cloned meanwhile: one of them holds a copy of the other end of `go`, so its end-of-file proves nothing.
-    AwaitGoOf {
-        /// Where the byte comes from.
-        go: RawFd,
-        /// A pidfd of the parent.
-        parent: RawFd,
-    },
     /// A session of its own, without a controlling terminal.
     NewSession,
     /// Makes a folder the working directory; by its path, since a descriptor of the parent's would lead around what is
@@ -271,7 +263,6 @@ impl std::fmt::Display for Step {
         match self {
             Self::AwaitGo(_) => write!(f, "wait for the start signal"),
             Self::AwaitTrees { .. } => write!(f, "wait for mounts with shifted owners"),
-            Self::AwaitGoOf { .. } => write!(f, "wait for the start signal"),
             Self::NewSession => write!(f, "start a session"),
             Self::WorkingFolder(path) => write!(f, "enter {}", path.to_string_lossy()),
             Self::EnterNetwork(_) => write!(f, "enter the network"),
@@ -333,7 +324,6 @@ impl Step {
             | Self::AdoptTree { tree: fd, .. }
             | Self::EnterNetwork(fd)
             | Self::RemoveContents(fd) => vec![*fd],
-            Self::AwaitGoOf { go, parent } => vec![*go, *parent],
             Self::Descriptors(descriptors) => descriptors
                 .iter()
                 .filter_map(|descriptor| match descriptor.from {
@@ -348,7 +338,7 @@ impl Step {
     /// What it is part of, for a table of costs.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::AwaitGo(_) | Self::AwaitGoOf { .. } => "wait for the parent: id maps, notes",
+            Self::AwaitGo(_) => "wait for the parent: id maps, notes",
             Self::EnterCgroups(_) | Self::CgroupNamespace => "enter the cgroups",
             Self::CloneTree { .. }
             | Self::CloneResolvedTree { .. }
