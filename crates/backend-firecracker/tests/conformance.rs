@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use agentkernel_testkit::conformance::{Skipped, Subject};
 
-fn subject() -> Result<Subject, Skipped> {
-    let prepared = tokio::runtime::Handle::current().block_on(bed::prepare());
-    let (state, settings) = prepared.map_err(Skipped)?;
+async fn subject() -> Result<Subject, Skipped> {
+    let (state, settings) = bed::prepare().await.map_err(Skipped)?;
     let backend = bed::open(state.path(), &settings);
     let (again, left) = (state.path().to_owned(), state.path().join("firecracker"));
     let used = left.clone();

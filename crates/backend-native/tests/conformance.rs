@@ -17,11 +17,10 @@ fn open(state_dir: &Path) -> Arc<dyn Backend> {
     Arc::new(backend.expect("the backend can be opened"))
 }
 
-fn subject() -> Result<Subject, Skipped> {
+async fn subject() -> Result<Subject, Skipped> {
     let state = tempfile::Builder::new().prefix("agentkernel-state-").tempdir().expect("a state folder");
     let backend = open(state.path());
-    let probe = tokio::runtime::Handle::current().block_on(backend.probe());
-    if let Probe::NotReady { why, fix } = probe {
+    if let Probe::NotReady { why, fix } = backend.probe().await {
         return Err(Skipped(format!("the native backend is not ready: {why}; {fix}")));
     }
     let (again, left) = (state.path().to_owned(), state.path().to_owned());

@@ -13,12 +13,11 @@ fn open(state_dir: &Path, settings: &NativeSettings) -> Arc<dyn Backend> {
     Arc::new(NativeBackend::open(state_dir, settings.clone()).expect("the backend can be opened"))
 }
 
-fn subject() -> Result<Subject, Skipped> {
+async fn subject() -> Result<Subject, Skipped> {
     let state = tempfile::Builder::new().prefix("agentkernel-state-").tempdir().expect("a state folder");
     let settings = NativeSettings { internal_unpack: bed_images::unpacker(), ..NativeSettings::default() };
     let backend = open(state.path(), &settings);
-    let probe = tokio::runtime::Handle::current().block_on(backend.probe());
-    if let Probe::NotReady { why, fix } = probe {
+    if let Probe::NotReady { why, fix } = backend.probe().await {
         return Err(Skipped(format!("the native backend is not ready: {why}; {fix}")));
     }
     let image = bed_images::link_into(state.path(), &settings).map_err(Skipped)?;

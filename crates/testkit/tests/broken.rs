@@ -402,9 +402,9 @@ fn assert_found(faults: &[(Fault, &'static str)]) {
         .iter()
         .map(|&(fault, case)| {
             std::thread::spawn(move || {
-                let sound = check(case, || subject(Fault::None));
+                let sound = check(case, async || subject(Fault::None));
                 assert!(matches!(sound, Verdict::Holds | Verdict::Refused(_)), "{case}: {sound:?}");
-                (fault, case, catch_unwind(move || check(case, || subject(fault))))
+                (fault, case, catch_unwind(move || check(case, async || subject(fault))))
             })
         })
         .collect::<Vec<_>>()

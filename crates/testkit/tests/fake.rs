@@ -16,7 +16,7 @@ const CANNOT_EXPRESS: &[(&str, &str)] = &[
     ("exec::arguments_too_large", "the fake's arguments have no limit"),
 ];
 
-fn subject() -> Result<Subject, Skipped> {
+async fn subject() -> Result<Subject, Skipped> {
     let fake = FakeBackend::honest();
     let (again, seen) = (fake.clone(), fake.clone());
     Ok(Subject {

@@ -5,10 +5,7 @@ use std::sync::Arc;
 
 use agentkernel_backend::{Backend, Probe, ReadyImage};
 use agentkernel_backend_docker::{DockerBackend, EngineEnvironment, EngineKind, EngineSettings};
-use agentkernel_model::{
-    BoxPath, ByteString, EnvVar, ExecRequest, ImageRef, NetworkAccess, Outcome, Profile, Resources,
-    SandboxSpec,
-};
+use agentkernel_model::{BoxPath, ByteString, EnvVar, ExecRequest, ImageRef, Outcome, SandboxSpec};
 use agentkernel_testkit::conformance::{Skipped, Subject};
 use bollard::Docker;
 use tokio::io::AsyncReadExt;
@@ -89,24 +86,7 @@ pub(crate) async fn image(backend: &dyn Backend, name: &str) -> (ImageRef, Ready
 /// The plainest box of the bed's Debian.
 pub(crate) async fn spec(backend: &dyn Backend) -> SandboxSpec {
     let (image, ready) = image(backend, "debian").await;
-    SandboxSpec {
-        backend: backend.name().clone(),
-        image,
-        image_id: Some(ready.id),
-        profile: Profile::Moderate,
-        network: NetworkAccess::None,
-        read_only_root: false,
-        mounts: Vec::new(),
-        ports: Vec::new(),
-        env: Vec::new(),
-        workdir: BoxPath::new("/workspace").expect("a path"),
-        user: None,
-        resources: Resources::default(),
-        allow_unlimited: false,
-        hostname: "box".to_owned(),
-        agent: None,
-        labels: Default::default(),
-    }
+    SandboxSpec { image, image_id: Some(ready.id), ..agentkernel_testkit::plain_spec(backend.name()) }
 }
 
 /// What a shell script in a box says, both streams, and how it ends.
@@ -128,18 +108,13 @@ pub(crate) async fn shell(guest: &dyn agentkernel_backend::Guest, script: &str) 
 }
 
 /// One engine for the suite; the image is Debian's.
-pub(crate) fn subject(kind: EngineKind, variable: &str) -> Result<Subject, Skipped> {
+pub(crate) async fn subject(kind: EngineKind, variable: &str) -> Result<Subject, Skipped> {
     let bed = Bed::find(kind, variable)?;
     let state = tempfile::Builder::new().prefix("agentkernel-state-").tempdir().expect("a state folder");
     let (again, left, again_bed) = (state.path().to_owned(), state.path().to_owned(), bed.clone());
     let backend = bed.open(state.path());
-    // What the engine can do is known once it was asked; on a thread of its own, since a runtime is in use here already.
-    let asked = Arc::clone(&backend);
-    let asking = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(asked.probe())
-    });
-    if let Probe::NotReady { why, fix } = asking.join().expect("an answer") {
+    // What the engine can do is known once it was asked.
+    if let Probe::NotReady { why, fix } = backend.probe().await {
         return Err(Skipped(format!("{} is not ready: {why}; {fix}", kind.name())));
     }
     Ok(Subject {

@@ -4,8 +4,8 @@ mod docker {
     use agentkernel_backend_docker::EngineKind;
     use agentkernel_testkit::conformance::{Skipped, Subject};
 
-    fn subject() -> Result<Subject, Skipped> {
-        crate::bed::subject(EngineKind::Docker, "AGENTKERNEL_TEST_DOCKER")
+    async fn subject() -> Result<Subject, Skipped> {
+        crate::bed::subject(EngineKind::Docker, "AGENTKERNEL_TEST_DOCKER").await
     }
 
     agentkernel_testkit::conformance_suite!(subject);
@@ -15,8 +15,8 @@ mod podman {
     use agentkernel_backend_docker::EngineKind;
     use agentkernel_testkit::conformance::{Skipped, Subject};
 
-    fn subject() -> Result<Subject, Skipped> {
-        crate::bed::subject(EngineKind::Podman, "AGENTKERNEL_TEST_PODMAN")
+    async fn subject() -> Result<Subject, Skipped> {
+        crate::bed::subject(EngineKind::Podman, "AGENTKERNEL_TEST_PODMAN").await
     }
 
     agentkernel_testkit::conformance_suite!(subject);

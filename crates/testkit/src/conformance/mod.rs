@@ -5,7 +5,7 @@
 //! A backend's `tests/conformance.rs` is a factory and one line:
 //!
 //! ```ignore
-//! fn subject() -> Result<Subject, Skipped> { ... }
+//! async fn subject() -> Result<Subject, Skipped> { ... }
 //! agentkernel_testkit::conformance_suite!(subject);
 //! ```
 //!

@@ -28,16 +28,12 @@ const CASE_DEADLINE: Duration = Duration::from_secs(170);
 ///
 /// # Panics
 /// Where the case doesn't hold, doesn't end, or leaves something behind.
-pub fn check(id: &str, factory: impl FnOnce() -> Result<Subject, Skipped>) -> Verdict {
+pub fn check(id: &str, factory: impl AsyncFnOnce() -> Result<Subject, Skipped>) -> Verdict {
     let case = CASES.iter().find(|case| case.id == id).expect("a case of the table");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let subject = {
-        // Backends may want the runtime when they are made.
-        let _context = runtime.enter();
-        match factory() {
-            Ok(subject) => subject,
-            Err(why) => return Verdict::Skipped(why.to_string()),
-        }
+    let subject = match runtime.block_on(factory()) {
+        Ok(subject) => subject,
+        Err(why) => return Verdict::Skipped(why.to_string()),
     };
     if let Some((_, why)) = subject.cannot_express.iter().find(|(known, _)| *known == id) {
         return Verdict::Skipped((*why).to_owned());

@@ -292,7 +292,7 @@ macro_rules! __conformance_tests {
     };
 }
 
-/// One `#[test]` for each case of the suite, on what the function `factory` makes: `fn() -> Result<Subject, Skipped>`.
+/// One `#[test]` for each case of the suite, on what `factory` makes: `async fn() -> Result<Subject, Skipped>`.
 #[macro_export]
 macro_rules! conformance_suite {
     ($factory:ident) => {
