@@ -250,7 +250,6 @@ impl Backend for FirecrackerBackend {
             allow_emulated_kvm,
             search: _,
             max_template_bytes: _,
-            is_test_build: _,
             share: _,
         } = &self.parts.settings;
         let version = env!("CARGO_PKG_VERSION");

@@ -65,8 +65,7 @@ impl Equipment {
         match settings.vmm {
             VmmChoice::Firecracker => {
                 let program = found(search.program(Part::Firecracker));
-                let jailer =
-                    (wants_jailer() && !settings.is_test_build).then(|| found(search.program(Part::Jailer)));
+                let jailer = wants_jailer().then(|| found(search.program(Part::Jailer)));
                 match (program, jailer, found(search.kernel())) {
                     (Some(program), None, Some(kernel)) => Self::firecracker(settings, program, None, kernel),
                     (Some(program), Some(Some(jailer)), Some(kernel)) => {
@@ -102,13 +101,12 @@ impl Equipment {
             true => "on KVM",
             false => "on a KVM that emulates guest kernels: very slow",
         };
-        let without_seccomp = settings.is_test_build;
         let versioned = std::iter::once((Part::Firecracker, program.clone()))
             .chain(jailer.clone().map(|jailer| (Part::Jailer, jailer)));
         Ok(Self {
             versioned: versioned.collect(),
             detail: format!("Firecracker ({}), {pace}", program.display()),
-            vmm: Box::new(Firecracker { without_seccomp, ..Firecracker::new(program, jailer) }),
+            vmm: Box::new(Firecracker::new(program, jailer)),
             kernel,
             boundary: Boundary::VirtualMachine,
         })

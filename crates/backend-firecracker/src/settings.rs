@@ -37,9 +37,6 @@ pub struct FirecrackerSettings {
     pub max_template_bytes: Option<u64>,
     /// What serves folders of the host to machines: a program that calls [`crate::share_main`].
     pub share: ShareProgram,
-    /// Only for this project's test beds, and no setting of users: Firecracker is a build that has no system call filters
-    /// and can't run in its jailer's root folder, so it is started without both, which each sandbox then says of itself.
-    pub is_test_build: bool,
 }
 
 impl FirecrackerSettings {

@@ -54,6 +54,15 @@ pub(crate) fn adopt(from: &Path, to: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// One that was moved before, to write it: what others read stays the same.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    // An ordinary user's own file says no to its owner too.
+    std::fs::set_permissions(path, Permissions::from_mode(MODE | 0o200))?;
+    let file = File::options().read(true).write(true).open(path);
+    std::fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    file
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,13 +31,7 @@ pub(crate) fn is_in_memory(folder: &Path) -> io::Result<bool> {
 
 /// Gives what holds only zeroes back to the disk. A file system without holes keeps it as it is.
 pub(crate) fn punch_zeroes(file: &File) -> io::Result<()> {
-    let bytes = file.metadata()?.len();
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut offset = 0;
-    while offset < bytes {
-        let length = usize::try_from(bytes - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-        let chunk = buffer.get_mut(..length).unwrap_or_default();
-        file.read_exact_at(chunk, offset)?;
+    each_chunk(file, |chunk, offset| {
         for (from, to) in zero_runs(chunk) {
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
             match rustix::fs::fallocate(file, flags, offset + from as u64, (to - from) as u64) {
@@ -45,7 +39,24 @@ pub(crate) fn punch_zeroes(file: &File) -> io::Result<()> {
                 other => other?,
             }
         }
-        offset += length as u64;
+        Ok(())
+    })
+}
+
+/// What of `file` is no hole, and where, in pieces that begin at whole blocks.
+fn each_chunk(file: &File, mut take: impl FnMut(&[u8], u64) -> io::Result<()>) -> io::Result<()> {
+    let bytes = file.metadata()?.len();
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut offset = 0;
+    while let Some((from, to)) = next_data(file, offset, bytes)? {
+        offset = from;
+        while offset < to {
+            let length = usize::try_from(to - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            let chunk = buffer.get_mut(..length).unwrap_or_default();
+            file.read_exact_at(chunk, offset)?;
+            take(chunk, offset)?;
+            offset += length as u64;
+        }
     }
     Ok(())
 }
@@ -82,21 +93,8 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn copy_data(source: &File, target: &File) -> io::Result<()> {
-    let bytes = source.metadata()?.len();
-    target.set_len(bytes)?;
-    let mut buffer = vec![0; CHUNK_BYTES];
-    let mut offset = 0;
-    while let Some((from, to)) = next_data(source, offset, bytes)? {
-        offset = from;
-        while offset < to {
-            let length = usize::try_from(to - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
-            let chunk = buffer.get_mut(..length).unwrap_or_default();
-            source.read_exact_at(chunk, offset)?;
-            target.write_all_at(chunk, offset)?;
-            offset += length as u64;
-        }
-    }
-    Ok(())
+    target.set_len(source.metadata()?.len())?;
+    each_chunk(source, |chunk, offset| target.write_all_at(chunk, offset))
 }
 
 /// The next part of `file` from `offset` on that is no hole (lseek(2)); `None` behind the last.

@@ -43,10 +43,15 @@ pub(crate) async fn ready(
             return booted(vmm, &spec, noted).await;
         }
     };
-    if let Some(files) = found(&shelf, &key) {
+    if let Some((files, is_thick)) = found(&shelf, &key) {
         let (same, restored) = restored(snapshots, files, spec, noted).await;
         match restored {
-            Ok(waiting) => return Ok(waiting),
+            Ok(waiting) => {
+                if is_thick {
+                    make_thin(shelf, key);
+                }
+                return Ok(waiting);
+            }
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "a template could not be restored, and the machine boots");
                 if let Err(error) = shelf.remove(&key.name()) {
@@ -57,7 +62,11 @@ pub(crate) async fn ready(
         spec = same;
     }
     match shelf.begin() {
-        Ok(Some(making)) => saved(vmm, snapshots, &spec, (making, key), noted).await,
+        Ok(Some(making)) => {
+            let waiting = saved(vmm, snapshots, &spec, (making, key.clone()), noted).await?;
+            make_thin(shelf, key);
+            Ok(waiting)
+        }
         Ok(None) => booted(vmm, &spec, noted).await,
         Err(error) => {
             tracing::warn!(%error, "no template can be made, and the machine boots");
@@ -66,7 +75,16 @@ pub(crate) async fn ready(
     }
 }
 
-fn found(shelf: &Shelf, key: &Key) -> Option<SnapshotFiles> {
+/// In the background.
+fn make_thin(shelf: Shelf, key: Key) {
+    drop(tokio::task::spawn_blocking(move || {
+        if let Err(error) = shelf.make_thin(&key) {
+            tracing::warn!(%error, "a template takes more of the disk than it needs");
+        }
+    }));
+}
+
+fn found(shelf: &Shelf, key: &Key) -> Option<(SnapshotFiles, bool)> {
     shelf.find(key).unwrap_or_else(|error| {
         tracing::warn!(%error, "a template could not be looked at, and the machine boots");
         None
@@ -164,11 +182,11 @@ async fn save(
         .and_then(|files| making.adopt(&files).map_err(|error| format!("move its files: {error}")));
     snapshots.resume(machine).await?;
     match adopted {
-        Ok(adopted) => drop(tokio::task::spawn_blocking(move || {
+        Ok(adopted) => {
             if let Err(error) = adopted.finish(key) {
                 tracing::warn!(%error, "a template could not be finished");
             }
-        })),
+        }
         Err(error) => tracing::warn!(error, "a machine could not be saved as a template"),
     }
     Ok(())

@@ -8,7 +8,6 @@ use std::os::unix::fs::DirBuilderExt as _;
 use super::key::Key;
 use super::shelf::{MEMORY, NEW, Note, STATE, Shelf};
 use crate::snapshot_file;
-use crate::sparse::punch_zeroes;
 use crate::vmm::SnapshotFiles;
 
 /// The right to make one, and the duty to leave nothing.
@@ -48,13 +47,13 @@ pub(super) struct Adopted {
 }
 
 impl Adopted {
-    /// Makes it one that others find. Takes a while, with which no machine has to do.
+    /// Makes it one that others find, at once: this process may end at any time.
     pub(super) fn finish(self, key: Key) -> io::Result<()> {
-        punch_zeroes(&self.memory)?;
         let note = Note {
             key,
             state_bytes: self.state.metadata()?.len(),
             memory_bytes: self.memory.metadata()?.len(),
+            is_thin: false,
         };
         self.making.shelf.publish(&note)
     }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use super::making::Making;
-use crate::sparse::allocated_bytes;
+use crate::snapshot_file;
+use crate::sparse::{allocated_bytes, punch_zeroes};
 use crate::start::make_private;
 use crate::vmm::SnapshotFiles;
 
@@ -20,6 +21,7 @@ pub(super) const NEW: &str = "making";
 
 /// The parts of one.
 const NOTE: &str = "template.json";
+const NEW_NOTE: &str = "template.json.new";
 pub(super) const STATE: &str = "state";
 pub(super) const MEMORY: &str = "memory";
 
@@ -31,6 +33,8 @@ pub(super) struct Note {
     /// Sizes of the two files.
     pub(super) state_bytes: u64,
     pub(super) memory_bytes: u64,
+    /// Whether what is zero in its memory takes no room on the disk any more.
+    pub(super) is_thin: bool,
 }
 
 /// All templates of a user.
@@ -51,8 +55,9 @@ impl Shelf {
         &self.folder
     }
 
-    /// The template of `key`, used as of now. One that is damaged, or another's, is removed.
-    pub(super) fn find(&self, key: &Key) -> io::Result<Option<SnapshotFiles>> {
+    /// The template of `key`, used as of now, and whether it is still to be made thin. One that is damaged, or another's, is
+    /// removed.
+    pub(super) fn find(&self, key: &Key) -> io::Result<Option<(SnapshotFiles, bool)>> {
         let folder = self.folder.join(key.name());
         let note = match File::options().read(true).write(true).open(folder.join(NOTE)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && !folder.exists() => return Ok(None),
@@ -69,10 +74,10 @@ impl Shelf {
         };
         let whole = note.and_then(|note| {
             let is_it = note.key == *key && sizes()? == (note.state_bytes, note.memory_bytes);
-            if is_it { Ok(()) } else { Err(io::Error::other("it is not whole, or another's")) }
+            if is_it { Ok(!note.is_thin) } else { Err(io::Error::other("it is not whole, or another's")) }
         });
         match whole {
-            Ok(()) => Ok(Some(files)),
+            Ok(is_thick) => Ok(Some((files, is_thick))),
             Err(error) => {
                 tracing::warn!(%error, template = key.name(), "a template can't be used and is removed");
                 self.remove(&key.name())?;
@@ -102,14 +107,32 @@ impl Shelf {
     pub(super) fn publish(&self, note: &Note) -> io::Result<()> {
         let new = self.folder.join(NEW);
         let needed = disk_bytes(&new)?;
-        if needed > self.quota_bytes {
-            tracing::debug!(needed, quota = self.quota_bytes, "a template is larger than all of them may be");
-            return remove_folder(&new);
+        // One that is larger than all of them may be can still fit once it is thin.
+        if needed <= self.quota_bytes {
+            self.make_room(needed)?;
         }
-        self.make_room(needed)?;
         std::fs::write(new.join(NOTE), serde_json::to_vec(note)?)?;
         // Where one is there, somebody has found it damaged meanwhile or will: the next maker does it again.
         std::fs::rename(&new, self.folder.join(note.key.name())).inspect_err(|_| drop(remove_folder(&new)))
+    }
+
+    /// Gives what is zero in a template's memory back to the disk. Takes a while, with which no machine has to do; what one
+    /// process leaves the next one does. Machines may start from it meanwhile: no byte of it changes. One that is larger
+    /// than all of them may be even so is removed.
+    pub(super) fn make_thin(&self, key: &Key) -> io::Result<()> {
+        let Some(_lock) = self.lock()? else { return Ok(()) };
+        let folder = self.folder.join(key.name());
+        let note = Note { is_thin: true, ..self.read_note(&key.name())? };
+        punch_zeroes(&snapshot_file::open(&folder.join(MEMORY))?)?;
+        let needed = disk_bytes(&folder)?;
+        if needed > self.quota_bytes {
+            tracing::debug!(needed, quota = self.quota_bytes, "a template is larger than all of them may be");
+            return self.remove(&key.name());
+        }
+        self.make_room(0)?;
+        let new = folder.join(NEW_NOTE);
+        std::fs::write(&new, serde_json::to_vec(&note)?)?;
+        std::fs::rename(&new, folder.join(NOTE))
     }
 
     /// Removes the longest unused until `needed` fits.

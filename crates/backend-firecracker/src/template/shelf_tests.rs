@@ -55,12 +55,14 @@ fn what_is_made_is_found_and_the_longest_unused_goes() {
         place.used(number, number);
     }
     // Used once more, the first is not the longest unused.
-    let files = shelf.find(&test_key(1)).unwrap().unwrap();
+    let (files, is_thick) = shelf.find(&test_key(1)).unwrap().unwrap();
+    assert!(is_thick);
     assert_eq!(std::fs::metadata(&files.memory).unwrap().len(), MIB);
     place.make(&shelf, 4, MIB);
     let there: Vec<u64> = (1..=4).filter(|number| place.path(*number).exists()).collect();
     assert_eq!(there, [1, 3, 4]);
     place.make(&shelf, 5, 4 * MIB);
+    shelf.make_thin(&test_key(5)).unwrap();
     let there: Vec<u64> = (1..=5).filter(|number| place.path(*number).exists()).collect();
     assert_eq!(there, [1, 3, 4], "one that is too large makes no room for itself");
     assert!(!shelf.folder.join(NEW).exists());
@@ -119,4 +121,22 @@ fn one_is_made_at_a_time_and_what_a_dead_maker_left_goes() {
     place.make(&shelf, 2, MIB);
     assert!(sweep(place.folder.path()).unwrap().is_empty());
     assert!(place.path(2).exists());
+}
+
+#[test]
+fn zeroes_of_one_go_back_to_the_disk_once() {
+    let place = Place::new();
+    let shelf = place.shelf(2 * MIB);
+    let taken = place.taken(MIB);
+    let mut memory = vec![0; 8 * MIB as usize];
+    memory[5 * MIB as usize] = 7;
+    std::fs::write(&taken.memory, &memory).unwrap();
+    shelf.begin().unwrap().unwrap().adopt(&taken).unwrap().finish(test_key(1)).unwrap();
+    let (files, is_thick) = shelf.find(&test_key(1)).unwrap().unwrap();
+    assert!(is_thick, "one that fits once it is thin is used before");
+    shelf.make_thin(&test_key(1)).unwrap();
+    assert!(!shelf.find(&test_key(1)).unwrap().unwrap().1);
+    assert!(std::fs::read(&files.memory).unwrap() == memory);
+    assert!(disk_bytes(&place.path(1)).unwrap() < MIB);
+    assert!(std::fs::metadata(&files.memory).unwrap().permissions().readonly());
 }

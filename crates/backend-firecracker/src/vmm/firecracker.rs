@@ -46,9 +46,6 @@ pub struct Firecracker {
     pub program: PathBuf,
     /// Its jailer, of the same release. Used as root; only root can.
     pub jailer: Option<PathBuf>,
-    /// Whether its own system call filters are left off. Builds that have none, which are for test beds only, do not start
-    /// with them.
-    pub without_seccomp: bool,
     /// How long one request may take, and the way from the process's start to its first answer.
     pub request_limit: Duration,
 }
@@ -60,9 +57,9 @@ pub(super) struct Bare {
 }
 
 impl Firecracker {
-    /// With its jailer, where one is, and Firecracker's own filters.
+    /// With its jailer, where one is.
     pub fn new(program: PathBuf, jailer: Option<PathBuf>) -> Self {
-        Self { program, jailer, without_seccomp: false, request_limit: REQUEST_LIMIT }
+        Self { program, jailer, request_limit: REQUEST_LIMIT }
     }
 
     fn jailer_for(&self, site: &Site) -> Option<(&Path, super::Owner)> {
@@ -71,8 +68,8 @@ impl Firecracker {
 
     /// What will hold a VMM of `site`.
     fn confinement(&self, site: &Site) -> Confinement {
-        let mut stated = Confinement::default();
-        stated = match (self.jailer_for(site), site.owner) {
+        let stated = Confinement::default().with("Firecracker's system call filters");
+        match (self.jailer_for(site), site.owner) {
             (Some((_, owner)), _) => {
                 stated.with("jailer: own root folder and devices").with(format!("own user {}", owner.user))
             }
@@ -80,10 +77,6 @@ impl Firecracker {
                 .with(format!("own user {}", owner.user))
                 .without("own root folder and devices: the jailer is missing; run `agentkernel setup`"),
             (None, None) => stated.without("own user, root folder and devices: only root can use the jailer"),
-        };
-        match self.without_seccomp {
-            true => stated.without("Firecracker's system call filters: this build has none"),
-            false => stated.with("Firecracker's system call filters"),
         }
     }
 
@@ -144,8 +137,6 @@ impl Firecracker {
     /// The program to start, its arguments, and who it becomes before it is executed.
     fn command(&self, site: &Site) -> Result<(&Path, Vec<String>, Option<super::Owner>), VmmError> {
         let own = ["--api-sock", API_SOCKET, "--level", "Warning"].map(str::to_owned);
-        let seccomp = self.without_seccomp.then(|| "--no-seccomp".to_owned());
-        let own = own.into_iter().chain(seccomp);
         Ok(match self.jailer_for(site) {
             Some((jailer, owner)) => {
                 let arguments = jail::arguments(&self.program, site, owner)?;

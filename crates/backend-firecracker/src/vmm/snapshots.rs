@@ -62,8 +62,7 @@ fn said_version(output: &[u8]) -> Option<String> {
 #[async_trait]
 impl Snapshots for Firecracker {
     fn program_stamp(&self) -> io::Result<String> {
-        let stamp = FileStamp::of(&self.program)?;
-        Ok(format!("{NAME} {stamp:?} seccomp {}", !self.without_seccomp))
+        Ok(format!("{NAME} {:?}", FileStamp::of(&self.program)?))
     }
 
     async fn version(&self) -> Result<String, VmmError> {

@@ -83,15 +83,14 @@ fn share_process() {
     }
 }
 
-/// Machines of QEMU; of a Firecracker that was built from source, in the bed firecracker-svm, where that is asked for.
+/// Machines of QEMU; of Firecracker, in the bed firecracker-svm, where that is asked for.
 fn settings() -> Result<FirecrackerSettings, String> {
     let kernel = Some(named("AGENTKERNEL_TEST_KERNEL")?);
     if std::env::var_os("AGENTKERNEL_TEST_VMM").is_some_and(|vmm| vmm == "firecracker") {
-        let firecracker = Some(named("FIRECRACKER_BIN")?);
         return Ok(FirecrackerSettings {
             kernel,
-            firecracker,
-            is_test_build: true,
+            firecracker: Some(named("FIRECRACKER_BIN")?),
+            jailer: Some(named("JAILER_BIN")?),
             share: share(),
             ..FirecrackerSettings::default()
         });
@@ -114,10 +113,27 @@ pub(crate) async fn prepare() -> Result<(tempfile::TempDir, FirecrackerSettings)
     let shared = fill(&named("AGENTKERNEL_TEST_BED")?)?;
     std::os::unix::fs::symlink(shared.join("images"), state.path().join("images"))
         .map_err(|error| error.to_string())?;
+    if settings.vmm == VmmChoice::Firecracker {
+        share_templates(state.path()).map_err(|error| format!("share templates: {error}"))?;
+    }
     match open(state.path(), &settings).probe().await {
         Probe::Ready { .. } => Ok((state, settings)),
         Probe::NotReady { why, fix } => Err(format!("no machine can be made here: {why}; {fix}")),
     }
+}
+
+/// One user's machines of all states start from the same templates, on a disk that can be mapped; the bed's may not be one.
+fn share_templates(state_dir: &Path) -> std::io::Result<()> {
+    let name = format!("agentkernel-machine-templates-{}", rustix::process::geteuid().as_raw());
+    let (shared, own) = (std::env::temp_dir().join(name), state_dir.join("firecracker"));
+    for folder in [&shared, &own] {
+        private(folder)?;
+    }
+    std::os::unix::fs::symlink(shared, own.join("templates"))
+}
+
+fn private(folder: &Path) -> std::io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// A state folder with the images: in the bed, or where this user may write; another one for another bed.
@@ -128,7 +144,6 @@ fn fill(bed: &Path) -> Result<PathBuf, String> {
     let made = made.map_err(|error| format!("{}: {error}", archive(NAMES[0]).display()))?;
     let made = made.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |age| age.as_secs());
     let name = format!("agentkernel-machine-images-{}-{made}", rustix::process::geteuid().as_raw());
-    let private = |folder: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
     let mut folder = bed.join(&name);
     if private(&folder).is_err() {
         folder = std::env::temp_dir().join(&name);

@@ -112,10 +112,9 @@ async fn boots_or_says_why(firecracker: &Firecracker, started: Started) {
     machine.end().unwrap();
 }
 
-/// Builds from source have no system call filters.
 fn real(jailer: Option<PathBuf>) -> Option<(Firecracker, PathBuf)> {
     let (program, kernel) = (given("FIRECRACKER_BIN")?, given("AGENTKERNEL_TEST_KERNEL")?);
-    Some((Firecracker { without_seccomp: true, ..Firecracker::new(program, jailer) }, kernel))
+    Some((Firecracker::new(program, jailer), kernel))
 }
 
 async fn firecracker_takes_all_that_it_is_told() {

@@ -13,7 +13,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
     // The real jailer says what time it took.
     let times = ["--start-time-us", "--start-time-cpu-us", "--parent-cpu-time-us"];
     let with_value = [&["--id", "--api-sock", "--level"][..], &times].concat();
-    let found = options(arguments, &with_value, &["--no-seccomp"])?;
+    let found = options(arguments, &with_value, &[])?;
     value(&found, "--id")?;
     let socket = value(&found, "--api-sock")?.to_owned();
     run(&socket)

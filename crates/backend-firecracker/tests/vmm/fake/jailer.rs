@@ -23,7 +23,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
         Path::new(value(&found, "--chroot-base-dir")?).join(name).join(value(&found, "--id")?).join("root");
     jail(&root, user, group).map_err(|error| format!("{}: {error}", root.display()))?;
     // The real one adds the id itself.
-    let found = options(&rest[1..], &["--api-sock", "--level"], &["--no-seccomp"])?;
+    let found = options(&rest[1..], &["--api-sock", "--level"], &[])?;
     firecracker::run(value(&found, "--api-sock")?)
 }
 
