@@ -16,6 +16,7 @@ Usage: cargo xtask TASK
   gen [--check]                     write (or compare) the reference pages generated from the program
   console                           run the console blocks of README.md and docs/ and compare what they print
   conformance                       write docs/conformance.json from the last `test`, for docs/capabilities.md
+  conformance take-in SUBJECT FILE  put in what a suite printed (--nocapture) that was run by hand on another machine
   bench run [--rounds N]            measure, and write bench/results/ and docs/benchmarks.md
   test-bed start|stop|env [--folder F]
                                     real engines and registries for the tests, brought up or down by hand
@@ -55,6 +56,7 @@ pub(crate) fn run(arguments: Vec<String>) -> Result<bool> {
         ("kernel", words) => kernel::run(&workspace, words),
         ("microvm-bed", words) => microvm_bed::run(&workspace, words),
         ("conformance", []) => conformance::record(&workspace),
+        ("conformance", ["take-in", subject, file]) => conformance::take_in(&workspace, subject, file),
         ("bench", ["run", flags @ ..]) => bench::run(&workspace, &bench::Settings::parse(flags)?),
         ("bench", ["image", flags @ ..]) => bench::run_images(&workspace, &bench::Settings::parse(flags)?),
         ("bench", ["microvm", "take-in", file]) => bench::take_in_microvm(&workspace, file),

@@ -9,5 +9,5 @@ mod record;
 mod table;
 
 pub(crate) use compare::compare;
-pub(crate) use record::{MARK, keep, record};
+pub(crate) use record::{MARK, keep, record, take_in};
 pub(crate) use table::newest as table;

@@ -29,6 +29,9 @@ pub(crate) struct Suite {
     pub(super) subject: String,
     /// `root` or `user`.
     pub(super) run_as: String,
+    /// Where it was run by hand and not by `cargo xtask test`: when, and on what.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by_hand: Option<String>,
     pub(super) cases: Vec<Entry>,
 }
 
@@ -79,15 +82,46 @@ pub(super) fn last_run(workspace: &Workspace) -> Result<Vec<Suite>> {
     Ok(all)
 }
 
-/// Writes docs/conformance.json.
+/// Writes docs/conformance.json. What was run by hand stays in it.
 pub(crate) fn record(workspace: &Workspace) -> Result<bool> {
-    let suites = last_run(workspace)?;
+    let mut suites = last_run(workspace)?;
     if suites.is_empty() {
         bail!("no run of the suites is kept: run `cargo xtask test` first");
     }
-    let record =
-        Record { taken_at: now(), commit: commit(&workspace.root), machine: machine_of_tests(), suites };
-    let mut json = serde_json::to_string_pretty(&record)?;
+    let before = read(workspace)?.map(|record| record.suites).unwrap_or_default();
+    suites.extend(before.into_iter().filter(|suite| suite.by_hand.is_some()));
+    let commit = commit(&workspace.root);
+    write(workspace, &Record { taken_at: now(), commit, machine: machine_of_tests(), suites })
+}
+
+/// Puts what a suite printed on another machine, as root, into docs/conformance.json. A case that was run again counts as it
+/// went last.
+pub(crate) fn take_in(workspace: &Workspace, subject: &str, file: &str) -> Result<bool> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("read {file}"))?;
+    let mut suite = by_hand(subject, &text)?;
+    suite.by_hand = Some(format!("{} on commit {}", now(), commit(&workspace.root)));
+    let mut record = read(workspace)?.context("nothing is recorded: run `cargo xtask conformance` first")?;
+    record.suites.retain(|other| other.subject != suite.subject);
+    record.suites.push(suite);
+    write(workspace, &record)
+}
+
+fn by_hand(subject: &str, printed: &str) -> Result<Suite> {
+    let mut cases: Vec<Entry> = Vec::new();
+    for line in printed.lines().filter_map(|line| line.split_once(MARK)) {
+        let entry: Entry = serde_json::from_str(line.1).with_context(|| format!("parse {}", line.1))?;
+        cases.retain(|other| other.case != entry.case);
+        cases.push(entry);
+    }
+    if cases.is_empty() {
+        bail!("no line has a verdict: run the suite with --nocapture");
+    }
+    cases.sort_by(|one, other| one.case.cmp(&other.case));
+    Ok(Suite { subject: subject.to_owned(), run_as: "root".to_owned(), by_hand: None, cases })
+}
+
+fn write(workspace: &Workspace, record: &Record) -> Result<bool> {
+    let mut json = serde_json::to_string_pretty(record)?;
     json.push('\n');
     std::fs::write(path(&workspace.root), json).context("write docs/conformance.json")?;
     println!("conformance: docs/conformance.json; `cargo xtask gen` makes the page from it");
@@ -119,7 +153,10 @@ fn suites(run_as: &str, lines: &[(String, String)]) -> Result<Vec<Suite>> {
         let subject = subject(test, &entry.case);
         match suites.iter_mut().find(|suite| suite.subject == subject) {
             Some(suite) => suite.cases.push(entry),
-            None => suites.push(Suite { subject, run_as: run_as.to_owned(), cases: vec![entry] }),
+            None => {
+                let run_as = run_as.to_owned();
+                suites.push(Suite { subject, run_as, by_hand: None, cases: vec![entry] });
+            }
         }
     }
     // The order of tests in a report is that of their ends.
@@ -166,6 +203,20 @@ pub(super) mod tests {
             machine: "m".to_owned(),
             suites: suites("root", &lines).unwrap(),
         }
+    }
+
+    #[test]
+    fn what_was_printed_by_hand_counts_as_it_went_last() {
+        let printed = [
+            format!("test qemu::b::two ... {MARK}{}", line("b::two", "skipped", "")),
+            "SKIPPED: b::two: no".to_owned(),
+            format!("{MARK}{}", line("b::one", "holds", "")),
+            format!("{MARK}{}", line("b::two", "holds", "")),
+        ];
+        let suite = by_hand("backend-x bed", &printed.join("\n")).unwrap();
+        let seen: Vec<_> = suite.cases.iter().map(|entry| (entry.case.as_str(), entry.verdict)).collect();
+        assert_eq!(seen, [("b::one", Word::Holds), ("b::two", Word::Holds)]);
+        assert!(by_hand("backend-x bed", "test a ... ok").is_err());
     }
 
     #[test]

@@ -31,6 +31,13 @@ fn page(record: &Record) -> Result<String, std::fmt::Error> {
         record.commit,
         record.machine
     )?;
+    for (suite, when) in shown(record).filter_map(|suite| suite.by_hand.as_ref().map(|when| (suite, when))) {
+        writeln!(
+            out,
+            "{} was run by hand, on another machine ([kernel.md](kernel.md)): {when}.\n",
+            title(suite)
+        )?;
+    }
     writeln!(out, "## Features\n")?;
     writeln!(
         out,
