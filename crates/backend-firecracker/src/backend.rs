@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use crate::equipment::{self, Equipment, NotReady};
 use crate::plan::Plan;
+use crate::rates::DeviceRates;
 use crate::settings::{FirecrackerSettings, VmmChoice};
 use crate::surroundings::Surroundings;
 use crate::{ephemeral, kept, persistent, start};
@@ -54,8 +55,8 @@ impl FirecrackerBackend {
     }
 
     /// Notes what a sandbox is made with.
-    pub(crate) fn keep(&self, record: &BoxRecord) -> Result<(), BackendError> {
-        kept::keep(&self.parts.settings, record)
+    pub(crate) fn keep(&self, record: &BoxRecord, rates: DeviceRates) -> Result<(), BackendError> {
+        kept::keep(&FirecrackerSettings { rates, ..self.parts.settings.clone() }, record)
     }
 
     /// The parts with what the sandbox was made with.
@@ -182,6 +183,16 @@ impl Parts {
         self.settings.max_template_bytes.unwrap_or(USUAL_TEMPLATE_BYTES)
     }
 
+    /// Limits of each machine's devices.
+    pub(crate) fn rates(&self) -> DeviceRates {
+        self.settings.rates
+    }
+
+    /// How long an agent may say nothing while it is waited for.
+    pub(crate) fn longest_silence(&self) -> Duration {
+        self.settings.longest_silence.unwrap_or(start::LONGEST_SILENCE)
+    }
+
     /// The agent as a machine's first file system.
     pub(crate) fn initramfs(&self) -> Result<PathBuf, BackendError> {
         let folder = self.folder();
@@ -196,8 +207,19 @@ impl Parts {
         spec: &'a SandboxSpec,
         lifetime: Lifetime,
     ) -> Result<Plan<'a>, BackendError> {
+        self.plan_with(spec, lifetime, &self.settings.rates)
+    }
+
+    /// The same for a machine whose devices are limited otherwise.
+    pub(crate) fn plan_with<'a>(
+        &self,
+        spec: &'a SandboxSpec,
+        lifetime: Lifetime,
+        rates: &DeviceRates,
+    ) -> Result<Plan<'a>, BackendError> {
         let waived = refuse_unsupported(&self.name, self.capabilities(), spec, lifetime)?;
-        Plan::new(spec, lifetime, waived, self.surroundings())
+        let rates = rates.honoured(spec, self.settings.vmm)?;
+        Plan::new(spec, lifetime, waived, rates, self.surroundings())
     }
 }
 
@@ -248,20 +270,23 @@ impl Backend for FirecrackerBackend {
             qemu,
             vhost_device_vsock,
             allow_emulated_kvm,
+            rates,
             search: _,
             max_template_bytes: _,
+            longest_silence: _,
+            is_fake: _,
             share: _,
         } = &self.parts.settings;
         let version = env!("CARGO_PKG_VERSION");
         format!(
-            "{version} {vmm:?} {firecracker:?} {jailer:?} {kernel:?} {qemu:?} {vhost_device_vsock:?} {allow_emulated_kvm} {:?}",
+            "{version} {vmm:?} {firecracker:?} {jailer:?} {kernel:?} {qemu:?} {vhost_device_vsock:?} {allow_emulated_kvm} {rates:?} {:?}",
             Stamp::now()
         )
     }
 
     async fn create(&self, record: &BoxRecord) -> Result<(), BackendError> {
         persistent::create(&self.parts, record).await?;
-        self.keep(record)
+        self.keep(record, self.parts.settings.rates)
     }
 
     async fn start(&self, record: &BoxRecord) -> Result<Isolation, BackendError> {
@@ -282,7 +307,7 @@ impl Backend for FirecrackerBackend {
     }
 
     async fn connect(&self, record: &BoxRecord) -> Result<Arc<dyn Guest>, BackendError> {
-        persistent::connect(record).await
+        persistent::connect(&self.parts, record).await
     }
 
     async fn reclaim(&self, _records: &[BoxRecord]) -> Result<Reclaimed, BackendError> {

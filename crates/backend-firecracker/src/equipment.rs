@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use agentkernel_backend::Probe;
 use agentkernel_model::Boundary;
 
+use crate::api::FIRST_WITH_REPORTING;
 use crate::initramfs::initramfs;
 use crate::probe::KvmState;
 use crate::provision::{Part, check_kernel, version_of};
@@ -65,7 +66,8 @@ impl Equipment {
         match settings.vmm {
             VmmChoice::Firecracker => {
                 let program = found(search.program(Part::Firecracker));
-                let jailer = wants_jailer().then(|| found(search.program(Part::Jailer)));
+                let jailer =
+                    (wants_jailer() && !settings.is_fake).then(|| found(search.program(Part::Jailer)));
                 match (program, jailer, found(search.kernel())) {
                     (Some(program), None, Some(kernel)) => Self::firecracker(settings, program, None, kernel),
                     (Some(program), Some(Some(jailer)), Some(kernel)) => {
@@ -129,13 +131,21 @@ impl Equipment {
     /// Whether machines can be made with it: the versions too. A start finds those out by itself, and asks nothing here.
     pub(crate) async fn probe(&self) -> Probe {
         let mut reasons = Vec::new();
+        let mut detail = self.detail.clone();
         for (part, program) in &self.versioned {
-            if let Err(why) = version_of(*part, program).await {
-                reasons.push(NotReady::new(format!("{}: {why}", program.display()), INSTALL));
+            match version_of(*part, program).await {
+                Ok(version) if *part == Part::Firecracker && version < FIRST_WITH_REPORTING => {
+                    detail += &format!(
+                        "; its machines keep memory that they no longer use: this is {version}, and \
+                         {FIRST_WITH_REPORTING} takes it back"
+                    );
+                }
+                Ok(_) => {}
+                Err(why) => reasons.push(NotReady::new(format!("{}: {why}", program.display()), INSTALL)),
             }
         }
         if reasons.is_empty() {
-            return Probe::Ready { detail: self.detail.clone() };
+            return Probe::Ready { detail };
         }
         let NotReady { why, fix } = NotReady::all(reasons);
         Probe::NotReady { why, fix }
@@ -154,7 +164,8 @@ pub(crate) fn wants_jailer() -> bool {
 /// Why Firecracker makes no machines on this KVM.
 pub(crate) fn kvm_refusal(settings: &FirecrackerSettings, kvm: &KvmState) -> Option<NotReady> {
     let why = kvm.why()?;
-    let is_allowed = settings.allow_emulated_kvm && matches!(kvm, KvmState::Emulating { .. });
+    let is_emulated = matches!(kvm, KvmState::Emulating { .. });
+    let is_allowed = settings.is_fake || (settings.allow_emulated_kvm && is_emulated);
     (!is_allowed).then(|| NotReady::new(why, kvm.fix().unwrap_or_default()))
 }
 
@@ -333,6 +344,28 @@ mod tests {
         assert!(kvm_refusal(&usual, &emulating).is_some());
         assert!(kvm_refusal(&allowed, &emulating).is_none());
         assert!(kvm_refusal(&allowed, &KvmState::Missing).is_some());
+        let fake = FirecrackerSettings { is_fake: true, ..FirecrackerSettings::default() };
+        assert!(kvm_refusal(&fake, &KvmState::Missing).is_none(), "what is started is no real one");
         assert!(kvm_refusal(&usual, &KvmState::Real { nanos_per_instruction: None }).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_firecracker_whose_machines_keep_their_memory_is_said_to() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        for (version, keeps) in [("1.13.1", true), ("1.14.0", false), ("1.17.0-dev", false)] {
+            let program = folder.path().join(format!("firecracker-{version}"));
+            std::fs::write(&program, format!("#!/bin/sh\necho 'Firecracker v{version}'\n")).unwrap();
+            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            let equipment = Equipment {
+                vmm: Box::new(Firecracker::new(program.clone(), None)),
+                kernel: "/k".into(),
+                boundary: Boundary::VirtualMachine,
+                detail: "detail".to_owned(),
+                versioned: vec![(Part::Firecracker, program)],
+            };
+            let Probe::Ready { detail } = equipment.probe().await else { panic!("{version} is not ready") };
+            assert_eq!(detail.contains("keep memory") && detail.contains("1.14.0 takes"), keeps, "{detail}");
+        }
     }
 }

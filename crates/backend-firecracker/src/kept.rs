@@ -1,5 +1,5 @@
 //! What a sandbox was made with: it goes on being started by the same monitor, whatever the settings of the command that
-//! starts it say, and with the files that were named for it where that command names none.
+//! starts it say, within the same limits, and with the files that were named for it where that command names none.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use agentkernel_backend::{BackendError, BoxRecord};
 use serde::{Deserialize, Serialize};
 
+use crate::rates::DeviceRates;
 use crate::settings::{FirecrackerSettings, VmmChoice};
 
 /// The newest form of the note.
@@ -23,6 +24,8 @@ struct Note {
     qemu: Option<PathBuf>,
     vhost_device_vsock: Option<PathBuf>,
     allow_emulated_kvm: bool,
+    /// Notes of sandboxes that are older than such limits have none.
+    rates: Option<DeviceRates>,
 }
 
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -58,6 +61,7 @@ pub(crate) fn keep(settings: &FirecrackerSettings, record: &BoxRecord) -> Result
         qemu: settings.qemu.clone(),
         vhost_device_vsock: settings.vhost_device_vsock.clone(),
         allow_emulated_kvm: settings.allow_emulated_kvm,
+        rates: Some(settings.rates),
     };
     let written = serde_json::to_vec(&note).map_err(io::Error::from).and_then(|bytes| {
         let new = record.dir.join("made-with.new");
@@ -103,12 +107,15 @@ pub(crate) fn settings(
         qemu: or(&own.qemu, note.qemu),
         vhost_device_vsock: or(&own.vhost_device_vsock, note.vhost_device_vsock),
         allow_emulated_kvm: own.allow_emulated_kvm || note.allow_emulated_kvm,
+        rates: note.rates.unwrap_or(own.rates),
         ..own.clone()
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use agentkernel_model::Mib;
+
     use super::*;
 
     fn record(dir: &std::path::Path) -> BoxRecord {
@@ -131,18 +138,24 @@ mod tests {
             vmm: VmmChoice::Qemu,
             kernel: Some("/k".into()),
             qemu: Some("/q".into()),
+            rates: DeviceRates { disk_bandwidth: Some(Mib(7)), ..DeviceRates::default() },
             ..FirecrackerSettings::default()
         };
         keep(&made, &record).unwrap();
         keep(&own, &record).unwrap();
         let now = FirecrackerSettings {
             kernel: Some("/new".into()),
+            rates: DeviceRates { network_bandwidth: Some(Mib(1)), ..DeviceRates::default() },
             search: vec!["/bin".into()],
             ..FirecrackerSettings::default()
         };
         let started = settings(&now, &record).unwrap();
         assert_eq!((started.vmm, started.search.len()), (VmmChoice::Qemu, 1));
         assert_eq!((started.kernel, started.qemu), (Some("/new".into()), Some("/q".into())));
+        assert_eq!(started.rates, made.rates, "limits are those that it was made with");
+        forget(&record).unwrap();
+        keep(&own, &record).unwrap();
+        assert_eq!(settings(&now, &record).unwrap().rates, own.rates, "none, too");
     }
 
     #[test]

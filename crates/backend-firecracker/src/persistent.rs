@@ -157,13 +157,14 @@ async fn switch_off(
     if snapshots::stands_still(machine).await? {
         snapshots::resume(parts, record, machine).await?;
     }
-    let guest = AgentGuest::connect(start::connect(machine).await?);
+    let limit = parts.longest_silence();
     let off = async {
+        let guest = AgentGuest::connect(start::connect(machine, limit).await?);
         guest.power_off(grace).await?;
         machine.ended().await.map_err(|source| BackendError::runtime("wait for a machine's end", source))
     };
     let late = || BackendError::BoxEnded { why: "it took too long to switch itself off".to_owned() };
-    timeout(grace.saturating_add(SWITCH_OFF), off).await.unwrap_or_else(|_| Err(late()))
+    timeout(grace.saturating_add(SWITCH_OFF.min(limit)), off).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Removes all of it; fine if it is gone.
@@ -190,6 +191,6 @@ pub(crate) fn machine(record: &BoxRecord) -> Result<Machine, BackendError> {
 }
 
 /// The way in.
-pub(crate) async fn connect(record: &BoxRecord) -> Result<Arc<dyn Guest>, BackendError> {
-    Ok(AgentGuest::connect(start::connect(&machine(record)?).await?))
+pub(crate) async fn connect(parts: &Parts, record: &BoxRecord) -> Result<Arc<dyn Guest>, BackendError> {
+    Ok(AgentGuest::connect(start::connect(&machine(record)?, parts.longest_silence()).await?))
 }

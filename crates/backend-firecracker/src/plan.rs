@@ -11,6 +11,7 @@ use agentkernel_sys::cgroup::{CgroupLimits, Resource};
 use agentkernel_sys::seccomp::Filter;
 
 use crate::backend::NAME;
+use crate::rates::DeviceRates;
 use crate::surroundings::Surroundings;
 use crate::vmm::{Confinement, Vmm};
 
@@ -37,6 +38,8 @@ pub(crate) struct Plan<'a> {
     lifetime: Lifetime,
     /// Limits that are let go.
     waived: Vec<Feature>,
+    /// What its devices may move, and what of that can't be held to and is let go.
+    rates: (DeviceRates, Option<String>),
     /// What a control group around the VMM will limit.
     held: Vec<Resource>,
     /// The names that the box asks.
@@ -49,6 +52,7 @@ impl<'a> Plan<'a> {
         spec: &'a SandboxSpec,
         lifetime: Lifetime,
         mut waived: Vec<Feature>,
+        rates: (DeviceRates, Option<String>),
         surroundings: &Surroundings,
     ) -> Result<Self, BackendError> {
         let can = |resource: &Resource| surroundings.cgroups.can_limit(*resource);
@@ -67,7 +71,7 @@ impl<'a> Plan<'a> {
             waived.push(Feature::CpuLimit);
         }
         let held = Resource::ALL.into_iter().filter(|resource| can(resource).is_ok()).collect();
-        let plan = Self { spec, lifetime, waived, held, resolv_conf: surroundings.resolv_conf(spec) };
+        let plan = Self { spec, lifetime, waived, rates, held, resolv_conf: surroundings.resolv_conf(spec) };
         if plan.memory().0 < LEAST_MEMORY.0 {
             return Err(BackendError::Unsupported {
                 backend: NAME.to_owned(),
@@ -98,6 +102,11 @@ impl<'a> Plan<'a> {
     pub(crate) fn limits(&self, surroundings: &Surroundings, vmm: &dyn Vmm) -> CgroupLimits {
         let asked = self.asked(Feature::CpuLimit, self.spec.resources.cpus);
         surroundings.limits(vmm, self.memory(), self.cpus(), asked.map(agentkernel_model::Cpus::millis))
+    }
+
+    /// Of its devices.
+    pub(crate) fn rates(&self) -> &DeviceRates {
+        &self.rates.0
     }
 
     /// In their order.
@@ -225,12 +234,13 @@ impl<'a> Plan<'a> {
                 .map(|most| format!("open files {most}")),
         );
         layers.extend(self.disk().map(|disk| format!("disk {disk}")));
+        layers.extend(self.rates().layers(self.spec.network));
         Isolation {
             backend: crate::backend::name(),
             boundary,
             rootless: !rustix::process::geteuid().is_root(),
             layers,
-            not_enforced: self.waived.iter().map(ToString::to_string).collect(),
+            not_enforced: self.waived.iter().map(ToString::to_string).chain(self.rates.1.clone()).collect(),
         }
     }
 

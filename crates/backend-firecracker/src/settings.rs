@@ -1,8 +1,11 @@
 //! What the user decides of machines, beside each box's own specification.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agentkernel_folder_share::ShareProgram;
+
+use crate::rates::DeviceRates;
 
 /// Which virtual machine monitor makes the machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,8 +38,15 @@ pub struct FirecrackerSettings {
     pub allow_emulated_kvm: bool,
     /// The most that saved starts may take on disk, in bytes; `None`: 4 GiB.
     pub max_template_bytes: Option<u64>,
+    /// What the devices of each machine may move.
+    pub rates: DeviceRates,
     /// What serves folders of the host to machines: a program that calls [`crate::share_main`].
     pub share: ShareProgram,
+    /// How long the agent of a machine may say nothing while it is waited for; `None`: 60 s.
+    pub longest_silence: Option<Duration>,
+    /// Only for this project's tests, and no setting of users: what is named as Firecracker is none, and needs
+    /// neither KVM nor jailer.
+    pub is_fake: bool,
 }
 
 impl FirecrackerSettings {

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{Gid, OFlags, Uid};
 
 use crate::sparse;
+use crate::vmm::SnapshotFiles;
 
 /// Who may read it: each machine runs as another user, and the folders above let none of them in.
 const MODE: u32 = 0o444;
@@ -52,6 +53,18 @@ pub(crate) fn adopt(from: &Path, to: &Path) -> io::Result<File> {
     }
     file.set_permissions(Permissions::from_mode(MODE))?;
     Ok(file)
+}
+
+/// Takes away what of `taken` was not adopted: it is as large as the machine's memory.
+pub(crate) fn discard(taken: &SnapshotFiles) {
+    for path in [&taken.state, &taken.memory] {
+        match std::fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(%error, path = %path.display(), "part of a snapshot that failed was left behind");
+            }
+            _ => {}
+        }
+    }
 }
 
 /// One that was moved before, to write it: what others read stays the same.

@@ -19,8 +19,9 @@ use crate::ground::Ground;
 use crate::persistent::{self, Folder, step};
 use crate::placement::Placement;
 use crate::plan::Plan;
+use crate::rates::DeviceRates;
 use crate::sparse;
-use crate::start::{self, failed, make_private, random};
+use crate::start::{self, make_private, random};
 use crate::taken::{self, Taken};
 use crate::vmm::{Drive, Life, Machine, MachineNote, RestoreSpec, VmmError};
 
@@ -88,7 +89,8 @@ async fn version_of(machine: &Machine) -> Result<String, BackendError> {
 
 async fn pause(parts: &Parts, record: &BoxRecord, machine: &Machine) -> Result<(), BackendError> {
     let snapshots = of_vmm(parts)?;
-    let stop = async { AgentGuest::connect(start::connect(machine).await?).stand_still().await };
+    let limit = parts.longest_silence();
+    let stop = async { AgentGuest::connect(start::connect(machine, limit).await?).stand_still().await };
     let late =
         || BackendError::BoxEnded { why: "its agent did not stop the time of its commands".to_owned() };
     timeout(LONGEST_STOP, stop).await.unwrap_or_else(|_| Err(late()))?;
@@ -119,7 +121,7 @@ async fn go_on(machine: &Machine, renewal: &Renewal) -> Result<(), BackendError>
     let mut done = Ok(());
     for patience in PATIENCE {
         let going = async {
-            let guest = AgentGuest::connect(start::connect(machine).await?);
+            let guest = AgentGuest::connect(start::connect(machine, patience).await?);
             // A clock that was read before a lost try would be late.
             guest.go_on(Renewal { wall_clock_ns: now().wall_clock_ns, ..renewal.clone() }).await
         };
@@ -169,8 +171,8 @@ impl Snapshots for FirecrackerBackend {
     }
 
     async fn restore(&self, record: &BoxRecord, folder: &Path) -> Result<Isolation, BackendError> {
-        let isolation = restore(self.parts(), record, folder).await?;
-        self.keep(record)?;
+        let (isolation, rates) = restore(self.parts(), record, folder).await?;
+        self.keep(record, rates)?;
         Ok(isolation)
     }
 }
@@ -185,7 +187,7 @@ async fn take(
     let snapshots = of_vmm(parts)?;
     let files = snapshots.take(machine).await.map_err(at("take a snapshot of", record))?;
     let ground = Ground::here(vmm_text(&version_of(machine).await?)).map_err(step("look at", record))?;
-    let note = Taken::new(ground, &record.spec);
+    let note = Taken::new(ground, &record.spec, parts.rates());
     taken::write(note, files, Folder(record).disk(), folder.to_owned())
         .await
         .map_err(step("take a snapshot of", record))
@@ -195,12 +197,17 @@ fn vmm_text(version: &str) -> String {
     format!("firecracker {version}")
 }
 
-async fn restore(parts: &Parts, record: &BoxRecord, from: &Path) -> Result<Isolation, BackendError> {
+/// With the limits of its devices, which come with the snapshot.
+async fn restore(
+    parts: &Parts,
+    record: &BoxRecord,
+    from: &Path,
+) -> Result<(Isolation, DeviceRates), BackendError> {
     refuse_mounts(record)?;
-    let plan = parts.plan(&record.spec, Lifetime::Persistent)?;
     let version = of_vmm(parts)?.version().await.map_err(at("restore", record))?;
     let here = Ground::here(vmm_text(&version)).map_err(step("restore", record))?;
-    let taken = Taken::read(from).map_err(step("restore", record))?;
+    let taken = taken::read(from).await.map_err(step("restore", record))?;
+    let plan = parts.plan_with(&record.spec, Lifetime::Persistent, &taken.rates())?;
     if let Some(why) = taken.refusal(&here, &record.spec) {
         let fix = "restore it where it was taken, or make the sandbox anew";
         return Err(unsupported(format!("restoring this snapshot: {why}"), fix));
@@ -216,7 +223,7 @@ async fn restore(parts: &Parts, record: &BoxRecord, from: &Path) -> Result<Isola
             tracing::warn!(%error, "what is left of a machine that could not be restored could not be removed");
         }
     }
-    restored
+    restored.map(|isolation| (isolation, taken.rates()))
 }
 
 async fn restored(
@@ -230,12 +237,13 @@ async fn restored(
     make_private(&folder.machine()).map_err(step("restore", record))?;
     let boundary = parts.equipment()?.boundary;
     let placement = Placement::make(parts, plan, &record.id)?;
+    let rate = plan.rates().of_disk();
     let spec = RestoreSpec {
         site: placement.site(&folder.machine(), Life::Lasting)?,
         snapshot: taken::files(from),
         drives: vec![
-            Drive { path: image.to_owned(), read_only: true, rate: None },
-            Drive { path: folder.disk(), read_only: false, rate: None },
+            Drive { path: image.to_owned(), read_only: true, rate },
+            Drive { path: folder.disk(), read_only: false, rate },
         ],
         tap: placement.interface().map(|interface| interface.tap),
         resume: true,
@@ -244,7 +252,7 @@ async fn restored(
         let isolation = plan.isolation(boundary, &note.confinement);
         folder.write_instance(&persistent::Instance { machine: note.clone(), isolation })
     };
-    let machine = of_vmm(parts)?.restore(&spec, &mut note).await.map_err(failed)?;
+    let machine = of_vmm(parts)?.restore(&spec, &mut note).await.map_err(at("restore", record))?;
     let setup = plan.machine_setup(placement.told(), random()?, random()?)?;
     match go_on(&machine, &Renewal { identity: Some(identity(setup)), ..now() }).await {
         Ok(()) => {

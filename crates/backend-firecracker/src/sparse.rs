@@ -61,6 +61,38 @@ fn each_chunk(file: &File, mut take: impl FnMut(&[u8], u64) -> io::Result<()>) -
     Ok(())
 }
 
+/// A file's error, with its name.
+pub(crate) fn at(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+/// Of what is in `file`, the same whether its zeroes are holes or not. Against accidents, not against anybody.
+pub(crate) fn checksum(file: &File) -> io::Result<u32> {
+    const BLOCK: u64 = BLOCK_BYTES as u64;
+    let bytes = file.metadata()?.len();
+    let mut sum = crc32fast::Hasher::new();
+    let mut buffer = vec![0; CHUNK_BYTES];
+    let mut offset = 0;
+    while let Some((from, to)) = next_data(file, offset, bytes)? {
+        // Whole blocks, whatever the blocks of the file system are.
+        offset = offset.max(from / BLOCK * BLOCK);
+        let to = to.next_multiple_of(BLOCK).min(bytes);
+        while offset < to {
+            let length = usize::try_from(to - offset).unwrap_or(CHUNK_BYTES).min(CHUNK_BYTES);
+            let chunk = buffer.get_mut(..length).unwrap_or_default();
+            file.read_exact_at(chunk, offset)?;
+            for (place, block) in (offset..).step_by(BLOCK_BYTES).zip(chunk.chunks(BLOCK_BYTES)) {
+                if block.iter().any(|byte| *byte != 0) {
+                    sum.update(&place.to_le_bytes());
+                    sum.update(block);
+                }
+            }
+            offset += length as u64;
+        }
+    }
+    Ok(sum.finalize())
+}
+
 /// Where `bytes` are only zeroes, in whole blocks: from and to.
 fn zero_runs(bytes: &[u8]) -> Vec<(usize, usize)> {
     const ZEROES: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];

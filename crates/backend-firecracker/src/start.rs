@@ -18,11 +18,11 @@ use crate::placement::Placement;
 use crate::plan::Plan;
 use crate::steps::Steps;
 use crate::template;
-use crate::vmm::{Drive, Life, Machine, MachineNote, MachineSpec, Owner, VmmError};
+use crate::vmm::{Drive, Interface, Life, Machine, MachineNote, MachineSpec, Owner, VmmError};
 use crate::vsock::VsockError;
 
-/// The longest from an agent that waits to one that serves.
-const LONGEST_SETUP: Duration = Duration::from_secs(60);
+/// The longest from an agent that waits to one that serves, where nobody says otherwise.
+pub(crate) const LONGEST_SILENCE: Duration = Duration::from_secs(60);
 
 /// Each machine is alone behind its vsock.
 const VSOCK_CID: u32 = 3;
@@ -86,8 +86,11 @@ impl Start<'_> {
     }
 
     fn spec(&self, kernel: &Path, placement: &Placement) -> Result<MachineSpec, BackendError> {
-        let image = Drive { path: self.image.to_owned(), read_only: true, rate: None };
-        let disk = self.disk.clone().map(|path| Drive { path, read_only: false, rate: None });
+        let rate = self.plan.rates().of_disk();
+        let image = Drive { path: self.image.to_owned(), read_only: true, rate };
+        let disk = self.disk.clone().map(|path| Drive { path, read_only: false, rate });
+        let rate = self.plan.rates().of_network();
+        let limited = |interface| Interface { receive_rate: rate, send_rate: rate, ..interface };
         Ok(MachineSpec {
             site: placement.site(&self.folder, self.life)?,
             kernel: kernel.to_owned(),
@@ -96,9 +99,9 @@ impl Start<'_> {
             vcpus: self.plan.cpus(),
             memory: self.plan.memory(),
             drives: std::iter::once(image).chain(disk).collect(),
-            network: placement.interface(),
+            network: placement.interface().map(limited),
             vsock_cid: VSOCK_CID,
-            balloon: false,
+            balloon: true,
         })
     }
 
@@ -120,24 +123,26 @@ impl Start<'_> {
             steps.done("set-up");
             Ok(stream)
         };
-        timeout(LONGEST_SETUP, setup).await.unwrap_or_else(|_| Err(silent()))
+        let limit = self.parts.longest_silence();
+        timeout(limit, setup).await.unwrap_or_else(|_| Err(silent(limit)))
     }
 }
 
-/// A stream to the agent of a machine that is set up.
-pub(crate) async fn connect(machine: &Machine) -> Result<UnspokenAgent, BackendError> {
+/// A stream to the agent of a machine that is set up, which may say nothing for so long.
+pub(crate) async fn connect(machine: &Machine, limit: Duration) -> Result<UnspokenAgent, BackendError> {
     let connecting = async {
-        let mut stream = machine.connect(AGENT_PORT, LONGEST_SETUP).await.map_err(unreachable)?;
+        let mut stream = machine.connect(AGENT_PORT, limit).await.map_err(unreachable)?;
         if needs_machine_setup(&mut stream).await.map_err(refused)? {
             return Err(BackendError::BoxEnded { why: "its machine was never set up".to_owned() });
         }
         Ok(UnspokenAgent::from(stream))
     };
-    timeout(LONGEST_SETUP, connecting).await.unwrap_or_else(|_| Err(silent()))
+    timeout(limit, connecting).await.unwrap_or_else(|_| Err(silent(limit)))
 }
 
-pub(crate) fn silent() -> BackendError {
-    BackendError::BoxEnded { why: format!("its agent said nothing for {} s", LONGEST_SETUP.as_secs()) }
+/// Of an agent that was waited for so long.
+pub(crate) fn silent(limit: Duration) -> BackendError {
+    BackendError::BoxEnded { why: format!("its agent said nothing for {limit:?}") }
 }
 
 pub(crate) fn refused(error: GateError) -> BackendError {

@@ -95,7 +95,7 @@ mod tests {
         let mut spec = plain_spec(&crate::backend::name());
         spec.resources.cpus = Cpus::from_millis(1500);
         let plan = |spec: &SandboxSpec| {
-            let plan = Plan::new(spec, Lifetime::Ephemeral, Vec::new(), &surroundings)?;
+            let plan = Plan::new(spec, Lifetime::Ephemeral, Vec::new(), Default::default(), &surroundings)?;
             let isolation = plan.isolation(Boundary::VirtualMachine, &Confinement::default());
             let limits = plan.limits(&surroundings, &qemu(Acceleration::Kvm));
             Ok::<_, BackendError>((plan.cpus(), limits, isolation))

@@ -8,12 +8,14 @@ use agentkernel_model::{NetworkAccess, SandboxSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::ground::Ground;
+use crate::rates::DeviceRates;
+use crate::seal::Seal;
 use crate::snapshot_file;
 use crate::sparse;
 use crate::vmm::SnapshotFiles;
 
 /// Changes with what is in the folder, and with what the agent in it can do.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 const NOTE: &str = "machine.json";
 const STATE: &str = "state";
@@ -23,6 +25,12 @@ const DISK: &str = "disk.ext4";
 /// A note is a few kilobytes.
 const LARGEST_NOTE: u64 = 1 << 20;
 
+/// What all formats have.
+#[derive(Deserialize)]
+struct Formatted {
+    format: u32,
+}
+
 /// What is known of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -31,10 +39,13 @@ pub(crate) struct Taken {
     ground: Ground,
     image_id: Option<String>,
     has_network: bool,
-    /// Sizes of its files, once they are there.
-    state_bytes: u64,
-    memory_bytes: u64,
-    disk_bytes: u64,
+    /// Limits of its devices, which are a part of its state.
+    #[serde(default)]
+    rates: DeviceRates,
+    /// Of its files, once they are there.
+    state: Seal,
+    memory: Seal,
+    disk: Seal,
 }
 
 /// All files but the note, which comes last.
@@ -46,42 +57,48 @@ pub(crate) struct Written {
 
 impl Taken {
     /// Of a machine that stands still, of a sandbox of `spec`.
-    pub(crate) fn new(ground: Ground, spec: &SandboxSpec) -> Self {
+    pub(crate) fn new(ground: Ground, spec: &SandboxSpec, rates: DeviceRates) -> Self {
         Self {
             format: FORMAT,
             ground,
             image_id: image_id(spec),
             has_network: spec.network == NetworkAccess::On,
-            state_bytes: 0,
-            memory_bytes: 0,
-            disk_bytes: 0,
+            rates,
+            state: Seal::default(),
+            memory: Seal::default(),
+            disk: Seal::default(),
         }
     }
 
-    /// The one in `folder`; an error where it isn't whole.
-    pub(crate) fn read(folder: &Path) -> io::Result<Self> {
+    /// The one in `folder`; an error where it isn't whole. Takes long where its files have been touched.
+    fn read(folder: &Path) -> io::Result<Self> {
         use std::io::Read as _;
         let mut bytes = Vec::new();
-        File::open(folder.join(NOTE))?.take(LARGEST_NOTE).read_to_end(&mut bytes)?;
-        let note: Self = serde_json::from_slice(&bytes)?;
-        for (name, wanted) in
-            [(STATE, note.state_bytes), (MEMORY, note.memory_bytes), (DISK, note.disk_bytes)]
-        {
-            let found = std::fs::metadata(folder.join(name))?.len();
-            if found != wanted {
-                return Err(io::Error::other(format!(
-                    "the snapshot is damaged: its file {name} has {found} bytes, not {wanted}"
-                )));
-            }
+        let path = folder.join(NOTE);
+        let file = File::open(&path).map_err(at(&path))?;
+        file.take(LARGEST_NOTE).read_to_end(&mut bytes)?;
+        let unreadable = |error: serde_json::Error| at(&path)(error.into());
+        let Formatted { format } = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        if format != FORMAT {
+            return Err(io::Error::other(format!(
+                "the snapshot has the format {format}, and this version knows {FORMAT}: restore it with the agentkernel \
+                 that took it, or make the sandbox anew"
+            )));
+        }
+        let note: Self = serde_json::from_slice(&bytes).map_err(unreadable)?;
+        for (name, seal) in [(STATE, &note.state), (MEMORY, &note.memory), (DISK, &note.disk)] {
+            seal.check(&folder.join(name))?;
         }
         Ok(note)
     }
 
+    /// What holds for the devices of all that is restored from it.
+    pub(crate) fn rates(&self) -> DeviceRates {
+        self.rates
+    }
+
     /// Why it can't be restored here, if it can't.
     pub(crate) fn refusal(&self, here: &Ground, spec: &SandboxSpec) -> Option<String> {
-        if self.format != FORMAT {
-            return Some(format!("it has the format {}, and this version knows {FORMAT}", self.format));
-        }
         if self.image_id != image_id(spec) {
             return Some("it was taken of a sandbox of another image".to_owned());
         }
@@ -107,21 +124,33 @@ async fn blocking<Done: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-/// Moves what the VMM has written into `folder`, and copies the disk: while the machine stands still.
+fn at(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    move |error| sparse::at(path, error)
+}
+
+/// The one in `folder`; an error where it isn't whole.
+pub(crate) async fn read(folder: &Path) -> io::Result<Taken> {
+    let folder = folder.to_owned();
+    blocking(move || Taken::read(&folder)).await
+}
+
+/// Moves what the VMM has written into `folder`, and copies the disk: while the machine stands still. Where that fails the
+/// VMM's files are gone.
 pub(crate) async fn write(
-    mut note: Taken,
+    note: Taken,
     files: SnapshotFiles,
     disk: PathBuf,
     folder: PathBuf,
 ) -> io::Result<Written> {
     blocking(move || {
-        let state = snapshot_file::adopt(&files.state, &folder.join(STATE))?;
-        let memory = snapshot_file::adopt(&files.memory, &folder.join(MEMORY))?;
-        sparse::copy(&disk, &folder.join(DISK))?;
-        note.state_bytes = state.metadata()?.len();
-        note.memory_bytes = memory.metadata()?.len();
-        note.disk_bytes = std::fs::metadata(folder.join(DISK))?.len();
-        Ok(Written { note, state, memory })
+        let [state, memory, copy] = [STATE, MEMORY, DISK].map(|name| folder.join(name));
+        let written = (|| {
+            let state = snapshot_file::adopt(&files.state, &state).map_err(at(&state))?;
+            let memory = snapshot_file::adopt(&files.memory, &memory).map_err(at(&memory))?;
+            sparse::copy(&disk, &copy).map_err(at(&copy))?;
+            Ok(Written { note, state, memory })
+        })();
+        written.inspect_err(|_| snapshot_file::discard(&files))
     })
     .await
 }
@@ -130,13 +159,15 @@ pub(crate) async fn write(
 pub(crate) async fn finish(folder: &Path, written: Written) -> io::Result<()> {
     let folder = folder.to_owned();
     blocking(move || {
-        let Written { note, state, memory } = written;
+        let Written { mut note, state, memory } = written;
         sparse::punch_zeroes(&memory)?;
-        for file in [state, memory, File::open(folder.join(DISK))?] {
+        let disk = File::open(folder.join(DISK))?;
+        for (seal, file) in [(&mut note.state, state), (&mut note.memory, memory), (&mut note.disk, disk)] {
             file.sync_all()?;
+            *seal = Seal::of(&file)?;
         }
         let new = folder.join("machine.new");
-        std::fs::write(&new, serde_json::to_vec(&note)?)?;
+        std::fs::write(&new, serde_json::to_vec(&note)?).map_err(at(&new))?;
         File::open(&new)?.sync_all()?;
         std::fs::rename(new, folder.join(NOTE))?;
         File::open(&folder)?.sync_all()
@@ -152,7 +183,7 @@ pub(crate) async fn copy_disk(folder: &Path, to: PathBuf) -> io::Result<()> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        sparse::copy(&from, &to)
+        sparse::copy(&from, &to).map_err(at(&to))
     })
     .await
 }
@@ -172,24 +203,28 @@ mod tests {
         }
         let spec = agentkernel_testkit::plain_spec(&"firecracker".parse().unwrap());
         let here = Ground::here("firecracker 1.12.0".to_owned()).unwrap();
-        let note = Taken::new(here.clone(), &spec);
+        let rates = DeviceRates { disk_iops: std::num::NonZero::new(7), ..DeviceRates::default() };
+        let note = Taken::new(here.clone(), &spec, rates);
         let files = SnapshotFiles { state: room.join("s"), memory: room.join("m") };
         let written = write(note, files, room.join("d"), folder.clone()).await.unwrap();
         assert!(Taken::read(&folder).is_err(), "the note comes last");
         finish(&folder, written).await.unwrap();
         let read = Taken::read(&folder).unwrap();
-        assert_eq!(read.refusal(&here, &spec), None);
+        assert_eq!((read.refusal(&here, &spec), read.rates()), (None, rates));
         let other = SandboxSpec { network: NetworkAccess::On, ..spec.clone() };
         assert!(read.refusal(&here, &other).unwrap().contains("network device"));
-        let later = Taken { format: 2, ..read.clone() };
-        assert!(later.refusal(&here, &spec).unwrap().contains("format 2"));
         let elsewhere = Ground { vmm: "firecracker 1.17.0".to_owned(), ..here };
         assert!(read.refusal(&elsewhere, &spec).unwrap().contains("1.17.0"));
         copy_disk(&folder, room.join("d")).await.unwrap();
         assert_eq!(std::fs::read(room.join("d")).unwrap(), b"disk");
+        let text = std::fs::read_to_string(folder.join(NOTE)).unwrap();
+        std::fs::write(folder.join(NOTE), "{\"format\":3,\"new\":[]}").unwrap();
+        let error = Taken::read(&folder).unwrap_err().to_string();
+        assert!(error.contains("has the format 3, and this version knows 2"), "{error}");
+        std::fs::write(folder.join(NOTE), text).unwrap();
         std::fs::remove_file(folder.join(MEMORY)).unwrap();
         std::fs::write(folder.join(MEMORY), "mem").unwrap();
         let error = Taken::read(&folder).unwrap_err().to_string();
-        assert!(error.contains("memory has 3 bytes, not 6"), "{error}");
+        assert!(error.contains("memory is damaged: it has 3 bytes, not 6"), "{error}");
     }
 }

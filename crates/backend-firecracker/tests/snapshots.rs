@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test's own failures, and what it measured")]
 
 mod bed;
+mod world;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -11,9 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use agentkernel_backend::{Backend, BoxRecord, EphemeralBox, Guest};
-use agentkernel_model::{ExecRequest, Mib, Resources, SandboxSpec};
+use agentkernel_model::{ExecRequest, Mib, NetworkAccess, Resources, SandboxSpec};
 use agentkernel_testkit::conformance::{eventually, script, shell};
 use agentkernel_testkit::plain_spec;
+
+use crate::world::{HOST, World};
 
 /// What no two machines share, each on a line of its own; the random bytes first.
 const IDENTITY: &str = "head -c 32 /dev/urandom | od -An -tx1 | tr -d ' \\n'; echo; cat /etc/machine-id; hostname; \
@@ -255,4 +258,57 @@ async fn copies_of_a_running_sandbox_go_on_as_others() {
         let left: Vec<_> = left.filter(|name| name != "made-with.json").collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+/// The hardware address and the IPv4 address of a box, each on a line of its own.
+const ADDRESSES: &str =
+    "cat /sys/class/net/eth0/address; ip -4 -o addr show eth0 | sed 's/.*inet \\([0-9.]*\\).*/\\1/'";
+
+/// The world's server tells who asked, as the host passed it on.
+const ASK: &str = "nc -w 20 203.0.113.9 8080 </dev/null";
+
+#[test]
+fn restored_boxes_have_addresses_of_their_own() {
+    let Some(world) = World::new() else { return };
+    world.on_host(async || {
+        let Some(scene) = scene().await else { return };
+        let on = |spec: SandboxSpec| SandboxSpec { network: NetworkAccess::On, ..spec };
+        let launch = async |hostname| scene.backend.launch(&on(scene.spec(hostname).await)).await.unwrap();
+        let first = launch("first").await;
+        eventually("a template", async || scene.templates().len() == 1).await;
+        let made = scene.templates();
+        let (second, third) = (launch("second").await, launch("third").await);
+        assert!(scene.templates()[0].1 > made[0].1, "the template was used: {:?}", scene.templates());
+
+        let snapshots = scene.backend.snapshots().unwrap();
+        let source = scene.record(1).await;
+        let source = BoxRecord { spec: on(source.spec.clone()), ..source };
+        scene.backend.create(&source).await.unwrap();
+        scene.backend.start(&source).await.unwrap();
+        let folder = scene.state.path().join("taken");
+        std::fs::create_dir(&folder).unwrap();
+        snapshots.take(&source, &folder).await.unwrap();
+        let copy = scene.record(2).await;
+        let copy = BoxRecord { spec: on(copy.spec.clone()), ..copy };
+        snapshots.restore(&copy, &folder).await.unwrap();
+
+        let mut guests: Vec<Arc<dyn Guest>> = [&first, &second, &third].map(|made| made.guest()).into();
+        guests.extend([scene.guest(&source).await, scene.guest(&copy).await]);
+        let mut seen = HashSet::new();
+        for guest in &guests {
+            let told = shell(&**guest, ADDRESSES).await;
+            println!("{told}");
+            assert_eq!(told.lines().count(), 2, "{told}");
+            told.lines().for_each(|line| assert!(seen.insert(line.to_owned()), "{line} is another's"));
+            assert_eq!(shell(&**guest, ASK).await.trim(), HOST);
+        }
+        drop(guests);
+        for record in [&source, &copy] {
+            scene.backend.remove(record).await.unwrap();
+        }
+        for made in [first, second, third] {
+            made.destroy().await.unwrap();
+        }
+        assert!(scene.backend.reclaim(&[]).await.unwrap().objects.is_empty());
+    });
 }

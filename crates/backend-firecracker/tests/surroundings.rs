@@ -4,12 +4,9 @@
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test's own failures, and what it measured")]
 
 mod bed;
+mod world;
 
-use std::io::Write as _;
-use std::net::TcpListener;
-use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,103 +16,20 @@ use agentkernel_sys::cgroup::{CgroupHost, Resource};
 use agentkernel_sys::netlink;
 use agentkernel_testkit::conformance::{eventually, shell};
 use agentkernel_testkit::plain_spec;
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// The host towards the Internet.
-const HOST: &str = "198.51.100.2";
+use crate::world::{HOST, World};
+
 const SERVER: &str = "203.0.113.9:8080";
 /// Answers on the Internet's side, and no box may ask it.
 const METADATA: &str = "169.254.169.254:8080";
 /// How long a machine asks for what it must not reach.
 const PATIENCE_SECONDS: u32 = 2;
 
-struct World {
-    host: OwnedFd,
-    _internet: OwnedFd,
-}
-
-impl Drop for World {
-    /// What agentkernel has noted of the host's rules, which go with it.
-    fn drop(&mut self) {
-        let inode = rustix::fs::fstat(&self.host).unwrap().st_ino;
-        for ending in ["json", "lock"] {
-            std::fs::remove_file(format!("/run/agentkernel/network-{inode}.{ending}")).ok();
-        }
-    }
-}
-
-impl World {
-    /// `None`, with the reason printed, where there can be none.
-    fn new() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            println!("SKIPPED: a world of network namespaces needs root");
-            return None;
-        }
-        if Command::new("ip").arg("-V").output().is_err() {
-            println!("SKIPPED: the program ip is missing");
-            return None;
-        }
-        let made = || netlink::new_network_namespace(|_| ()).unwrap().0;
-        let (host, internet) = (made(), made());
-        let other = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&internet));
-        inside(&host, || {
-            ip("link set lo up");
-            ip(&format!("link add up0 type veth peer name in0 netns {other}"));
-            ip(&format!("addr add {HOST}/24 dev up0"));
-            ip("link set up0 up");
-        });
-        inside(&internet, || {
-            ip("link set lo up");
-            ip("addr add 198.51.100.1/24 dev in0");
-            ip("addr add 203.0.113.9/32 dev lo");
-            ip("addr add 169.254.169.254/32 dev lo");
-            ip("link set in0 up");
-            serve("0.0.0.0:8080");
-        });
-        inside(&host, || {
-            ip("route add default via 198.51.100.1");
-            serve("0.0.0.0:9090");
-        });
-        Some(Self { host, _internet: internet })
-    }
-
-    /// Runs a test on the world's host, with all that it starts.
-    fn on_host(&self, test: impl AsyncFnOnce(Arc<dyn Backend>, &Path) + Send) {
-        std::thread::scope(|scope| {
-            let run = || {
-                move_into_link_name_space(self.host.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async {
-                    match bed::prepare().await {
-                        Ok((state, settings)) => test(bed::open(state.path(), &settings), state.path()).await,
-                        Err(why) => println!("SKIPPED: {why}"),
-                    }
-                });
-            };
-            scope.spawn(run).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        });
-    }
-}
-
-fn inside(namespace: &OwnedFd, work: impl FnOnce() + Send) {
-    netlink::in_network_namespace(namespace.as_fd(), work).unwrap();
-}
-
-fn ip(line: &str) {
-    let output = Command::new("ip").args(line.split(' ')).output().unwrap();
-    assert!(output.status.success(), "ip {line}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Tells each caller its address.
-fn serve(address: &str) {
-    let listener = TcpListener::bind(address).unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let peer = stream.peer_addr().unwrap().ip();
-            // Whoever does not wait for the answer has had it.
-            writeln!(stream, "{peer}").ok();
-        }
+/// Runs a test on the world's host, with the bed's machines.
+fn on_host(world: &World, test: impl AsyncFnOnce(Arc<dyn Backend>, &Path) + Send) {
+    world.on_host(async move || match bed::prepare().await {
+        Ok((state, settings)) => test(bed::open(state.path(), &settings), state.path()).await,
+        Err(why) => println!("SKIPPED: {why}"),
     });
 }
 
@@ -151,7 +65,7 @@ fn boxes(state: &Path) -> Vec<String> {
 #[test]
 fn machines_reach_the_internet_and_neither_their_host_nor_one_another() {
     let Some(world) = World::new() else { return };
-    world.on_host(async |backend, _| {
+    on_host(&world, async |backend, _| {
         let spec = spec(&*backend).await;
         let launched = Instant::now();
         let (one, other) = (backend.launch(&spec).await.unwrap(), backend.launch(&spec).await.unwrap());
@@ -185,7 +99,7 @@ fn machines_reach_the_internet_and_neither_their_host_nor_one_another() {
 #[test]
 fn a_machine_is_held_by_one_group_that_goes_with_it() {
     let Some(world) = World::new() else { return };
-    world.on_host(async |backend, state| {
+    on_host(&world, async |backend, state| {
         let groups = CgroupHost::detect();
         if let Some(why) = Resource::ALL.into_iter().find_map(|resource| groups.can_limit(resource).err()) {
             println!("SKIPPED: {why}");
@@ -228,7 +142,7 @@ fn a_machine_is_held_by_one_group_that_goes_with_it() {
 #[test]
 fn a_lasting_machine_that_was_killed_leaves_nothing_once_it_is_stopped() {
     let Some(world) = World::new() else { return };
-    world.on_host(async |backend, state| {
+    on_host(&world, async |backend, state| {
         let dir = state.join("record");
         std::fs::create_dir(&dir).unwrap();
         std::fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();

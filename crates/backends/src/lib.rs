@@ -6,7 +6,7 @@ mod steps;
 
 pub use agentkernel_backend_docker::{EngineEnvironment, EngineSettings};
 pub use agentkernel_backend_firecracker::{
-    FirecrackerSettings, ShareProgram, VmmChoice, provision, share_main,
+    DeviceRates, FirecrackerSettings, ShareProgram, VmmChoice, provision, share_main,
 };
 pub use agentkernel_backend_native::{NativeSettings, image_store};
 pub use order::{AUTOMATIC_ORDER, Candidate};

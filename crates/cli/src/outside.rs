@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use agentkernel_backend::{BackendError, OutputStream, ReadyImage};
 use agentkernel_backends::{
-    BackendSettings, EngineEnvironment, EngineSettings, FirecrackerSettings, NativeSettings, ShareProgram,
-    VmmChoice,
+    BackendSettings, DeviceRates, EngineEnvironment, EngineSettings, FirecrackerSettings, NativeSettings,
+    ShareProgram, VmmChoice,
 };
 use agentkernel_config::{Environment, MicrovmSettings, Outside, Vmm};
 use agentkernel_engine::ImageImporter;
@@ -99,6 +99,11 @@ pub(crate) fn firecracker_settings(microvm: &MicrovmSettings) -> FirecrackerSett
         search: microvm.search.clone(),
         allow_emulated_kvm: microvm.allow_emulated_kvm,
         max_template_bytes: microvm.max_template_size.map(|size| size.bytes()),
+        rates: DeviceRates {
+            disk_bandwidth: microvm.disk_bandwidth,
+            disk_iops: microvm.disk_iops,
+            network_bandwidth: microvm.network_bandwidth,
+        },
         share: ShareProgram {
             path: std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into()),
             arguments: vec!["internal-share".into()],

@@ -1,10 +1,11 @@
 //! What microVMs are made with.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 
 use agentkernel_model::Mib;
 
-use crate::file::{FileValues, FirecrackerSection};
+use crate::file::{FileValues, FirecrackerSection, SizeValue};
 use crate::grants::refuse_unnamed_file;
 use crate::ledger::Ledger;
 use crate::load::Sources;
@@ -32,6 +33,12 @@ pub struct MicrovmSettings {
     pub allow_emulated_kvm: bool,
     /// The most that saved starts may hold.
     pub max_template_size: Option<Mib>,
+    /// What is read and written of each disk, per second.
+    pub disk_bandwidth: Option<Mib>,
+    /// Reads and writes of each disk, per second.
+    pub disk_iops: Option<NonZero<u32>>,
+    /// What is received, and what is sent, per second.
+    pub network_bandwidth: Option<Mib>,
     /// Where programs are looked for: the folders of `PATH`.
     pub search: Vec<PathBuf>,
 }
@@ -92,9 +99,16 @@ pub(crate) fn decide(sources: &Sources<'_>, ledger: &mut Ledger) -> Result<Micro
     let offers = Offers::flag(None).file(file, key, section.allow_emulated_kvm);
     let emulated = ledger.decide(key, offers, Sourced { value: false, origin: Origin::Default });
     refuse_unnamed_file(file, &emulated.origin, key, || "machines on a KVM that only emulates".to_owned())?;
-    let size = section.max_template_size.map(|size| size.0);
-    let offers = Offers::flag(None).file(file, "firecracker.max_template_size", size);
-    let max_template_size = ledger.decide_optional("firecracker.max_template_size", offers, "4 GiB");
+    // What only limits may come from any file.
+    let mut size = |key, value: Option<SizeValue>, absent| {
+        let offers = Offers::flag(None).file(file, key, value.map(|size| size.0));
+        ledger.decide_optional(key, offers, absent)
+    };
+    let max_template_size = size("firecracker.max_template_size", section.max_template_size, "4 GiB");
+    let disk_bandwidth = size("firecracker.disk_bandwidth", section.disk_bandwidth, "unlimited");
+    let network_bandwidth = size("firecracker.network_bandwidth", section.network_bandwidth, "unlimited");
+    let offers = Offers::flag(None).file(file, "firecracker.disk_iops", section.disk_iops);
+    let disk_iops = ledger.decide_optional("firecracker.disk_iops", offers, "unlimited");
     Ok(MicrovmSettings {
         vmm: vmm.value,
         kernel,
@@ -104,6 +118,9 @@ pub(crate) fn decide(sources: &Sources<'_>, ledger: &mut Ledger) -> Result<Micro
         vhost_device_vsock,
         allow_emulated_kvm: emulated.value,
         max_template_size,
+        disk_bandwidth,
+        disk_iops,
+        network_bandwidth,
         search: environment.path_dirs(),
     })
 }
@@ -119,6 +136,7 @@ fn absolute(path: &Path, folder: &Path, environment: &Environment) -> Result<Pat
 mod tests {
     use super::*;
     use crate::testing::environment;
+    use crate::{Overrides, load};
 
     #[test]
     fn the_environment_alone_names_monitor_kernel_and_where_programs_are() {
@@ -145,5 +163,29 @@ mod tests {
         assert_eq!(of("/vmlinux"), Path::new("/vmlinux"));
         caller.home = None;
         assert!(absolute(Path::new("~/x"), Path::new("/"), &caller).is_err());
+    }
+
+    fn loaded(config: &str, is_named: bool) -> Result<MicrovmSettings, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("agentkernel.toml"), config).unwrap();
+        let named = is_named.then_some(Path::new("agentkernel.toml"));
+        let mut caller = environment(&folder.path().canonicalize().unwrap(), &[]);
+        caller.home = Some(folder.path().join("home"));
+        load(&caller, named, Overrides::default()).map(|settings| settings.outside.microvm)
+    }
+
+    #[test]
+    fn limits_come_from_any_file_and_are_not_nothing() {
+        let limits = "[firecracker]\ndisk_bandwidth='1g'\ndisk_iops=7\nnetwork_bandwidth=2\n";
+        for is_named in [true, false] {
+            let microvm = loaded(limits, is_named).unwrap();
+            assert_eq!((microvm.disk_bandwidth, microvm.network_bandwidth), (Some(Mib(1024)), Some(Mib(2))));
+            assert_eq!(microvm.disk_iops, NonZero::new(7));
+        }
+        assert!(loaded("[firecracker]\nvmm='qemu'\n", false).is_err());
+        for key in ["disk_bandwidth", "network_bandwidth"] {
+            let error = loaded(&format!("[firecracker]\n{key}=0\n"), true).unwrap_err().to_string();
+            assert!(error.contains(&format!("firecracker.{key}: \"0\" is not a valid size")), "{error}");
+        }
     }
 }

@@ -146,6 +146,7 @@ fn every_known_key_shows_up_among_the_effective_values() {
                   runtime='crun'\n\
                   [firecracker]\nvmm='qemu'\nkernel='k'\nfirecracker='f'\njailer='j'\nqemu='q'\n\
                   vhost_device_vsock='v'\nallow_emulated_kvm=true\nmax_template_size='2g'\n\
+                  disk_bandwidth='200m'\ndisk_iops=500\nnetwork_bandwidth=50\n\
                   [snapshots]\nmax_size='3g'\n[api]\nhost='0.0.0.0'\nport=1\ntls_cert='file'\ntls_key='file'\nallowed_hosts=['h']\n\
                   allowed_origins=['https://h']\ndrain_seconds=1\n[api.limits]\nmax_connections=1\n\
                   max_connections_per_peer=1\nhead_timeout_seconds=1\nbody_timeout_seconds=1\n\
@@ -266,6 +267,10 @@ fn mistakes_name_file_place_key_and_what_would_do() {
         (
             "[firecracker]\nvmm='qmeu'\n",
             ":2:5: firecracker.vmm: unknown virtual machine monitor \"qmeu\": it must be one of firecracker, qemu; did you mean \"qemu\"?",
+        ),
+        (
+            "[firecracker]\ndisk_iops=0\n",
+            ":2:11: firecracker.disk_iops: invalid value: integer `0`, expected a nonzero u32",
         ),
         (
             "[firecracker]\nkernal='k'\n",

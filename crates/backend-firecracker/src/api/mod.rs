@@ -22,7 +22,7 @@ mod vm_state;
 mod vsock;
 
 pub use action::Action;
-pub use balloon::{Balloon, BalloonStatistics, BalloonUpdate};
+pub use balloon::{Balloon, BalloonStatistics, BalloonUpdate, FIRST_WITH_REPORTING};
 pub use boot_source::BootSource;
 pub use client::{Client, LARGEST_ANSWER_BYTES};
 pub use drive::{CacheType, Drive, DriveUpdate, IoEngine};

@@ -28,7 +28,8 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// `each_second` tokens a second, saved up for one second at most.
+    /// `each_second` tokens a second, saved up for two seconds at most: Firecracker fills a bucket only when it is short of
+    /// tokens, and then with those of the last second, however much was left in it.
     pub fn per_second(each_second: u64) -> Self {
         Self { size: each_second, refill_time: 1000, one_time_burst: None }
     }

@@ -13,7 +13,7 @@ use super::shelf::Shelf;
 use crate::backend::Parts;
 use crate::start::{failed, refused, silent, unreachable};
 use crate::steps::Steps;
-use crate::vmm::{Machine, MachineSpec, Noted, RestoreSpec, SnapshotFiles, Snapshots, Vmm, VmmError};
+use crate::vmm::{Machine, MachineSpec, Noted, RestoreSpec, SnapshotFiles, Snapshots, VmmError};
 
 /// The longest from the first instruction to the agent's knock: emulated machines on a busy computer are slow.
 const LONGEST_BOOT: Duration = Duration::from_secs(120);
@@ -31,20 +31,19 @@ pub(crate) async fn ready(
     mut spec: MachineSpec,
     noted: &mut Noted<'_>,
 ) -> Result<Waiting, BackendError> {
-    let vmm = &*parts.equipment()?.vmm;
     let shelf = Shelf::of(&parts.folder(), parts.template_bytes());
-    let (Some(snapshots), Some(shelf)) = (vmm.snapshots(), shelf) else {
-        return booted(vmm, &spec, noted).await;
+    let (Some(snapshots), Some(shelf)) = (parts.equipment()?.vmm.snapshots(), shelf) else {
+        return booted(parts, &spec, noted).await;
     };
     let key = match Key::of(&spec, snapshots) {
         Ok(key) => key,
         Err(error) => {
             tracing::warn!(%error, "what a template would be of can't be told, so the machine boots");
-            return booted(vmm, &spec, noted).await;
+            return booted(parts, &spec, noted).await;
         }
     };
     if let Some((files, is_thick)) = found(&shelf, &key) {
-        let (same, restored) = restored(snapshots, files, spec, noted).await;
+        let (same, restored) = restored(parts, (snapshots, files), spec, noted).await;
         match restored {
             Ok(waiting) => {
                 if is_thick {
@@ -63,14 +62,14 @@ pub(crate) async fn ready(
     }
     match shelf.begin() {
         Ok(Some(making)) => {
-            let waiting = saved(vmm, snapshots, &spec, (making, key.clone()), noted).await?;
+            let waiting = saved(parts, snapshots, &spec, (making, key.clone()), noted).await?;
             make_thin(shelf, key);
             Ok(waiting)
         }
-        Ok(None) => booted(vmm, &spec, noted).await,
+        Ok(None) => booted(parts, &spec, noted).await,
         Err(error) => {
             tracing::warn!(%error, "no template can be made, and the machine boots");
-            booted(vmm, &spec, noted).await
+            booted(parts, &spec, noted).await
         }
     }
 }
@@ -103,8 +102,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// What it was to be comes back, for another try.
 async fn restored(
-    snapshots: &dyn Snapshots,
-    snapshot: SnapshotFiles,
+    parts: &Parts,
+    (snapshots, snapshot): (&dyn Snapshots, SnapshotFiles),
     spec: MachineSpec,
     noted: &mut Noted<'_>,
 ) -> (MachineSpec, Result<Waiting, BackendError>) {
@@ -112,7 +111,7 @@ async fn restored(
     let tap = network.as_ref().map(|network| network.tap.clone());
     let restore = RestoreSpec { site, snapshot, drives, tap, resume: true };
     let waiting = match snapshots.restore(&restore, noted).await {
-        Ok(machine) => waiting(machine).await,
+        Ok(machine) => waiting(parts, machine).await,
         Err(error) => Err(failed(error)),
     };
     let RestoreSpec { site, drives, .. } = restore;
@@ -120,38 +119,38 @@ async fn restored(
 }
 
 /// From the beginning.
-async fn booted(vmm: &dyn Vmm, spec: &MachineSpec, noted: &mut Noted<'_>) -> Result<Waiting, BackendError> {
-    waiting(knocked(vmm, spec, noted).await?).await
+async fn booted(parts: &Parts, spec: &MachineSpec, noted: &mut Noted<'_>) -> Result<Waiting, BackendError> {
+    waiting(parts, knocked(parts, spec, noted).await?).await
 }
 
-async fn knocked(vmm: &dyn Vmm, spec: &MachineSpec, noted: &mut Noted<'_>) -> Result<Machine, BackendError> {
-    let started = vmm.start(spec, noted).await.map_err(failed)?;
+async fn knocked(parts: &Parts, spec: &MachineSpec, noted: &mut Noted<'_>) -> Result<Machine, BackendError> {
+    let started = parts.equipment()?.vmm.start(spec, noted).await.map_err(failed)?;
     let (machine, _knock) = started.ready(LONGEST_BOOT).await.map_err(failed)?;
     Ok(machine)
 }
 
 /// From the beginning, and kept for those that come later.
 async fn saved(
-    vmm: &dyn Vmm,
+    parts: &Parts,
     snapshots: &dyn Snapshots,
     spec: &MachineSpec,
     (making, key): (Making, Key),
     noted: &mut Noted<'_>,
 ) -> Result<Waiting, BackendError> {
-    let machine = knocked(vmm, spec, noted).await?;
+    let machine = knocked(parts, spec, noted).await?;
     match making.has_room(spec.memory.bytes()) {
         Ok(true) => {}
         Ok(false) => {
             tracing::warn!("the disk has no room for a template of this machine");
-            return waiting(machine).await;
+            return waiting(parts, machine).await;
         }
         Err(error) => {
             tracing::warn!(%error, "no template can be made");
-            return waiting(machine).await;
+            return waiting(parts, machine).await;
         }
     }
     let usable = match save(snapshots, &machine, making, key).await {
-        Ok(()) => waiting(machine).await,
+        Ok(()) => waiting(parts, machine).await,
         Err(error) => {
             machine.end().map_err(|source| BackendError::runtime("end a machine", source))?;
             Err(failed(error))
@@ -162,7 +161,7 @@ async fn saved(
         // It stood still to be saved, and does not go on as it should.
         Err(error) => {
             tracing::warn!(error = %chain(&error), "a machine did not outlive being saved, and is started again");
-            booted(vmm, spec, noted).await
+            booted(parts, spec, noted).await
         }
     }
 }
@@ -193,10 +192,11 @@ async fn save(
 }
 
 /// The agent's own word that it waits; the machine is ended where it doesn't come.
-async fn waiting(machine: Machine) -> Result<Waiting, BackendError> {
-    let mut asked = Err(silent());
+async fn waiting(parts: &Parts, machine: Machine) -> Result<Waiting, BackendError> {
+    let mut asked = Err(silent(parts.longest_silence()));
     for patience in PATIENCE {
-        asked = timeout(patience, ask(&machine)).await.unwrap_or_else(|_| Err(silent()));
+        let patience = patience.min(parts.longest_silence());
+        asked = timeout(patience, ask(&machine)).await.unwrap_or_else(|_| Err(silent(patience)));
         match &asked {
             Err(BackendError::BoxEnded { .. }) if machine.lives() => {}
             _ => break,

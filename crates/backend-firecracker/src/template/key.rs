@@ -110,6 +110,7 @@ mod tests {
     #[test]
     fn each_difference_is_another_template() {
         let key = test_key(1);
+        let limit = || "Some(1)".to_owned();
         let mut names = std::collections::HashSet::from([key.name(), test_key(2).name()]);
         assert_eq!(names.len(), 2);
         assert_eq!(key.name(), test_key(1).name());
@@ -120,6 +121,9 @@ mod tests {
             Key { balloon: true, ..key.clone() },
             Key { format: 2, ..key.clone() },
             Key { drives: Vec::new(), ..key.clone() },
+            // A restored device has the limits that it was saved with.
+            Key { drives: vec![DriveKey { rate: limit(), ..key.drives[0].clone() }], ..key.clone() },
+            Key { network: Some(limit()), ..key.clone() },
             Key { boot_id: "another".to_owned(), ..key.clone() },
         ] {
             assert!(names.insert(other.name()), "{other:?}");

@@ -14,12 +14,22 @@ use crate::vmm::SnapshotFiles;
 #[derive(Debug)]
 pub(super) struct Making {
     shelf: Shelf,
-    _lock: File,
+    lock: File,
+}
+
+impl Drop for Making {
+    /// Closing alone would not do: a child that was forked in this moment holds the same open file until it executes its
+    /// program, and with it the lock (flock(2)).
+    fn drop(&mut self) {
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(%error, "could not unlock; closing the file does it");
+        }
+    }
 }
 
 impl Making {
     pub(super) fn new(shelf: Shelf, lock: File) -> Self {
-        Self { shelf, _lock: lock }
+        Self { shelf, lock }
     }
 
     /// Whether the disk has room for a memory of so many bytes: a machine that shall run must not fail for a template.
@@ -28,13 +38,22 @@ impl Making {
         Ok(disk.f_bavail.saturating_mul(disk.f_frsize) > bytes.saturating_add(bytes / 4))
     }
 
-    /// Takes the files out of the machine's folder, so that it may end at any time.
+    /// Takes the files out of the machine's folder, so that it may end at any time. Where that fails they are gone.
     pub(super) fn adopt(self, taken: &SnapshotFiles) -> io::Result<Adopted> {
         let new = self.shelf.folder().join(NEW);
-        DirBuilder::new().mode(0o700).create(&new)?;
-        let state = snapshot_file::adopt(&taken.state, &new.join(STATE))?;
-        let memory = snapshot_file::adopt(&taken.memory, &new.join(MEMORY))?;
-        Ok(Adopted { making: self, state, memory })
+        let adopted = (|| {
+            DirBuilder::new().mode(0o700).create(&new)?;
+            let state = snapshot_file::adopt(&taken.state, &new.join(STATE))?;
+            Ok((state, snapshot_file::adopt(&taken.memory, &new.join(MEMORY))?))
+        })();
+        match adopted {
+            Ok((state, memory)) => Ok(Adopted { making: self, state, memory }),
+            Err(error) => {
+                snapshot_file::discard(taken);
+                self.shelf.clear();
+                Err(error)
+            }
+        }
     }
 }
 
@@ -47,14 +66,17 @@ pub(super) struct Adopted {
 }
 
 impl Adopted {
-    /// Makes it one that others find, at once: this process may end at any time.
+    /// Makes it one that others find, at once, since this process may end at any time; or nothing.
     pub(super) fn finish(self, key: Key) -> io::Result<()> {
-        let note = Note {
-            key,
-            state_bytes: self.state.metadata()?.len(),
-            memory_bytes: self.memory.metadata()?.len(),
-            is_thin: false,
-        };
-        self.making.shelf.publish(&note)
+        let finished = (|| {
+            let note = Note {
+                key,
+                state_bytes: self.state.metadata()?.len(),
+                memory_bytes: self.memory.metadata()?.len(),
+                is_thin: false,
+            };
+            self.making.shelf.publish(&note)
+        })();
+        finished.inspect_err(|_| self.making.shelf.clear())
     }
 }

@@ -113,17 +113,31 @@ impl Shelf {
         }
         std::fs::write(new.join(NOTE), serde_json::to_vec(note)?)?;
         // Where one is there, somebody has found it damaged meanwhile or will: the next maker does it again.
-        std::fs::rename(&new, self.folder.join(note.key.name())).inspect_err(|_| drop(remove_folder(&new)))
+        std::fs::rename(&new, self.folder.join(note.key.name()))
+    }
+
+    /// Removes what lies in [`NEW`]: its maker could not finish it.
+    pub(super) fn clear(&self) {
+        if let Err(error) = remove_folder(&self.folder.join(NEW)) {
+            tracing::warn!(%error, "a template that could not be finished was left to the next maker");
+        }
     }
 
     /// Gives what is zero in a template's memory back to the disk. Takes a while, with which no machine has to do; what one
     /// process leaves the next one does. Machines may start from it meanwhile: no byte of it changes. One that is larger
     /// than all of them may be even so is removed.
     pub(super) fn make_thin(&self, key: &Key) -> io::Result<()> {
-        let Some(_lock) = self.lock()? else { return Ok(()) };
         let folder = self.folder.join(key.name());
+        let memory = match snapshot_file::open(&folder.join(MEMORY)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other?,
+        };
+        match memory.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => punch_zeroes(&memory)?,
+        }
         let note = Note { is_thin: true, ..self.read_note(&key.name())? };
-        punch_zeroes(&snapshot_file::open(&folder.join(MEMORY))?)?;
         let needed = disk_bytes(&folder)?;
         if needed > self.quota_bytes {
             tracing::debug!(needed, quota = self.quota_bytes, "a template is larger than all of them may be");

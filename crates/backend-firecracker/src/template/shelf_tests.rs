@@ -123,6 +123,40 @@ fn one_is_made_at_a_time_and_what_a_dead_maker_left_goes() {
     assert!(place.path(2).exists());
 }
 
+/// As where the disk is full: in what is made, nothing can be written any more.
+#[test]
+fn one_that_can_not_be_finished_is_gone() {
+    let place = Place::new();
+    let shelf = place.shelf(64 * MIB);
+    let adopted = shelf.begin().unwrap().unwrap().adopt(&place.taken(MIB)).unwrap();
+    std::fs::create_dir(shelf.folder.join(NEW).join(NOTE)).unwrap();
+    adopted.finish(test_key(1)).unwrap_err();
+    assert!(!shelf.folder.join(NEW).exists() && !place.path(1).exists());
+    let missing = SnapshotFiles { memory: place.folder.path().join("none"), ..place.taken(MIB) };
+    shelf.begin().unwrap().unwrap().adopt(&missing).unwrap_err();
+    assert!(!shelf.folder.join(NEW).exists() && !missing.state.exists());
+    place.make(&shelf, 1, MIB);
+    assert!(shelf.find(&test_key(1)).unwrap().is_some());
+}
+
+/// Only their order counts, and that may be wrong by it.
+#[test]
+fn a_clock_that_is_set_makes_no_template_useless() {
+    let place = Place::new();
+    let shelf = place.shelf(3 * MIB + MIB / 2);
+    for (number, seconds) in [(1, 0), (2, 20_000_000_000), (3, 1)] {
+        place.make(&shelf, number, MIB);
+        place.used(number, seconds);
+    }
+    for number in [1, 2] {
+        assert!(shelf.find(&test_key(number)).unwrap().is_some(), "{number}");
+    }
+    place.make(&shelf, 4, MIB);
+    assert!(shelf.find(&test_key(4)).unwrap().is_some());
+    assert!(shelf.find(&test_key(3)).unwrap().is_none(), "the longest unused, as far as the clock tells");
+    assert!(sweep(place.folder.path()).unwrap().is_empty());
+}
+
 #[test]
 fn zeroes_of_one_go_back_to_the_disk_once() {
     let place = Place::new();

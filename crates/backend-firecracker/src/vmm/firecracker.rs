@@ -16,7 +16,8 @@ use super::{
     Confinement, Drive, Life, Machine, MachineSpec, Noted, Site, Snapshots, Started, Vmm, VmmError, jail,
 };
 use crate::api::{
-    self, Action, ApiError, Balloon, BootSource, Client, MachineConfig, NetworkInterface, Vsock,
+    self, Action, ApiError, Balloon, BootSource, Client, FIRST_WITH_REPORTING, MachineConfig,
+    NetworkInterface, Version, Vsock,
 };
 use crate::vsock::{KnockListener, SOCKET};
 
@@ -54,6 +55,7 @@ pub struct Firecracker {
 pub(super) struct Bare {
     pub(super) machine: Machine,
     pub(super) api: Client,
+    pub(super) version: Version,
 }
 
 impl Firecracker {
@@ -131,7 +133,7 @@ impl Firecracker {
             holder: lifeline.map(|lifeline| lifeline.holder),
         };
         let reached = self.reach(&machine, &appearance).await;
-        or_end(machine, reached).map(|(machine, api)| Bare { machine, api })
+        or_end(machine, reached).map(|(machine, (api, version))| Bare { machine, api, version })
     }
 
     /// The program to start, its arguments, and who it becomes before it is executed.
@@ -149,7 +151,7 @@ impl Firecracker {
         })
     }
 
-    async fn reach(&self, machine: &Machine, appearance: &Appearance) -> Result<Client, VmmError> {
+    async fn reach(&self, machine: &Machine, appearance: &Appearance) -> Result<(Client, Version), VmmError> {
         let client = Client::new(machine.room.path(), API_SOCKET)
             .map_err(VmmError::prepare("open the machine's folder"))?
             .with_limit(self.request_limit);
@@ -159,7 +161,7 @@ impl Firecracker {
         };
         let (during, limit) = ("its API was waited for", self.request_limit);
         match machine.unless_ended(during, tokio::time::timeout(limit, answers)).await? {
-            Ok(Ok(())) => Ok(client),
+            Ok(Ok(version)) => Ok((client, version)),
             Ok(Err(error)) => Err(blame(machine, during, error).await),
             Err(_) => Err(VmmError::TooSlow {
                 program: NAME.to_owned(),
@@ -183,7 +185,7 @@ pub(super) fn kvm_group(becomes: Option<super::Owner>) -> Vec<u32> {
 }
 
 /// The version; waits out the moment between the socket's appearance and its first listener, within the caller's limit.
-async fn first_answer(client: &Client) -> Result<(), VmmError> {
+async fn first_answer(client: &Client) -> Result<Version, VmmError> {
     loop {
         match client.version().await {
             Err(ApiError::Unreachable { source, .. })
@@ -192,7 +194,7 @@ async fn first_answer(client: &Client) -> Result<(), VmmError> {
                 // sleep: listen(2) follows bind(2) at once and makes no sign that could be waited for.
                 tokio::time::sleep(LISTEN_PAUSE).await;
             }
-            answered => return answered.map(drop).map_err(VmmError::from),
+            answered => return answered.map_err(VmmError::from),
         }
     }
 }
@@ -233,7 +235,7 @@ pub(super) fn place_drives(room: &mut Room, drives: &[Drive]) -> Result<(), VmmE
         .try_for_each(|(index, drive)| room.place(&drive_name(index), &drive.path, drive.read_only))
 }
 
-async fn tell(api: &Client, spec: &MachineSpec) -> Result<(), ApiError> {
+async fn tell(api: &Client, version: Version, spec: &MachineSpec) -> Result<(), ApiError> {
     api.put_machine_config(&MachineConfig {
         vcpu_count: spec.vcpus,
         mem_size_mib: spec.memory.0,
@@ -272,12 +274,13 @@ async fn tell(api: &Client, spec: &MachineSpec) -> Result<(), ApiError> {
     }
     api.put_vsock(&Vsock { guest_cid: spec.vsock_cid, uds_path: SOCKET.to_owned() }).await?;
     api.put_entropy(&api::Entropy::default()).await?;
-    if spec.balloon {
+    // Only for what the guest gives back by itself: nobody is there to blow it up.
+    if spec.balloon && version >= FIRST_WITH_REPORTING {
         api.put_balloon(&Balloon {
             amount_mib: 0,
             deflate_on_oom: true,
-            stats_polling_interval_s: 1,
-            free_page_reporting: None,
+            stats_polling_interval_s: 0,
+            free_page_reporting: Some(true),
         })
         .await?;
     }
@@ -302,9 +305,9 @@ impl Vmm for Firecracker {
         place_drives(&mut room, &spec.drives)?;
         let owner = spec.site.owner.map(|owner| (owner.user, owner.group));
         let knock = KnockListener::open(room.folder(), owner)?;
-        let Bare { machine, api } = self.launch(&spec.site, room, noted).await?;
+        let Bare { machine, api, version } = self.launch(&spec.site, room, noted).await?;
         let during = "it was told what to be";
-        let told = match machine.unless_ended(during, tell(&api, spec)).await {
+        let told = match machine.unless_ended(during, tell(&api, version, spec)).await {
             Ok(Err(error)) => Err(blame(&machine, during, error.into()).await),
             Ok(Ok(())) => Ok(()),
             Err(error) => Err(error),

@@ -77,7 +77,7 @@ pub struct MachineSpec {
     pub network: Option<Interface>,
     /// The guest's address, 3 or more; all machines may have the same.
     pub vsock_cid: u32,
-    /// Whether a balloon gives idle memory back.
+    /// Whether the guest gives memory back to the host that it has freed, wherever its VMM can take it.
     pub balloon: bool,
 }
 
@@ -121,7 +121,7 @@ pub struct RestoreSpec {
     pub site: Site,
     /// From what; both are only read, and shared by all machines that come from them.
     pub snapshot: SnapshotFiles,
-    /// As many as the snapshot's, in its order.
+    /// As many as the snapshot's, in its order. Their limits, and those of the network, are the snapshot's.
     pub drives: Vec<Drive>,
     /// The TAP device in place of the snapshot's; none where it had none.
     pub tap: Option<String>,

@@ -117,7 +117,7 @@ impl Snapshots for Firecracker {
         room.place(FROM_STATE, &spec.snapshot.state, true)?;
         room.place(FROM_MEMORY, &spec.snapshot.memory, true)?;
         place_drives(&mut room, &spec.drives)?;
-        let Bare { machine, api } = self.launch(&spec.site, room, noted).await?;
+        let Bare { machine, api, .. } = self.launch(&spec.site, room, noted).await?;
         steps.done("vmm");
         let tap =
             |tap: &String| NetworkOverride { iface_id: INTERFACE.to_owned(), host_dev_name: tap.clone() };

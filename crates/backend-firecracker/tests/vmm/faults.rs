@@ -25,7 +25,9 @@ pub(crate) fn trials() -> Vec<Trial> {
 }
 
 fn broken_at(place: &str, wrong: Wrong) -> Plan {
-    Plan { fault: Some(Fault { at: place.to_owned(), wrong }), ..Plan::default() }
+    // The first that has a balloon which it is of use to ask for.
+    let version = Some("1.14.0".to_owned());
+    Plan { version, fault: Some(Fault { at: place.to_owned(), wrong }), ..Plan::default() }
 }
 
 async fn start_fails(stage: &Stage, vmm: &dyn Vmm, plan: &Plan) -> VmmError {

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use agentkernel_backend::{Backend, BackendError};
+use agentkernel_backend_firecracker::FirecrackerSettings;
 use agentkernel_model::SandboxSpec;
 use agentkernel_testkit::conformance::{request, within};
 use agentkernel_testkit::plain_spec;
@@ -22,6 +23,8 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("hostile::a_set_up_that_goes_wrong", a_set_up_that_goes_wrong),
         trial("hostile::a_reason_is_bounded_and_printable", a_reason_is_bounded_and_printable),
         trial("hostile::frames_that_are_none", frames_that_are_none),
+        trial("hostile::silence_ends_a_machine", silence_ends_a_machine),
+        trial("hostile::a_guest_that_stops_answering", a_guest_that_stops_answering),
     ]
 }
 
@@ -84,6 +87,69 @@ async fn a_reason_is_bounded_and_printable() {
             .fold(error.to_string(), |text, error| format!("{text}: {error}"));
         assert!(!text.contains(char::is_control) && text.len() < 4096, "{text}");
         assert!(text.contains("[2Jno"), "its own words: {text}");
+    }
+}
+
+/// An agent that stays and says nothing, wherever in its set-up: an error after the bound, and no machine.
+async fn silence_ends_a_machine() {
+    let stage = Stage::new();
+    for settings in [Stage::qemu_settings(stage.folder()), stage.firecracker_settings()] {
+        let settings = FirecrackerSettings { longest_silence: Some(Duration::from_millis(300)), ..settings };
+        for says_so_far in [
+            vec![],
+            vec![says(&[WAITS])],
+            vec![says(&[WAITS]), Act::Hears],
+            vec![says(&[WAITS]), Act::Hears, says(&[SERVES])],
+            // The beginning of a reason.
+            vec![says(&[WAITS]), Act::Hears, says(&[FAILED, 0xff, 0xff, b'a'])],
+        ] {
+            let agent = [says_so_far, vec![Act::Stays]].concat();
+            let backend = stage.backend_with(&Plan { agent: agent.clone(), ..Plan::default() }, &settings);
+            let spec = spec(&*backend).await;
+            let launched = within("a refusal", backend.launch(&spec)).await;
+            let error = launched.map(drop).expect_err("it can't have started");
+            assert!(matches!(error, BackendError::BoxEnded { .. }), "{agent:?}: {error}");
+            assert!(error.to_string().contains("said nothing for 300ms"), "{agent:?}: {error}");
+            assert_nothing_left(&stage);
+        }
+        let backend = stage.backend_with(
+            &Plan { agent: vec![says(&[WAITS]), Act::Hears, Act::Stays], ..Plan::default() },
+            &settings,
+        );
+        let record = stage.record(&spec(&*backend).await, settings.vmm as u32);
+        backend.create(&record).await.unwrap();
+        let error = within("a refusal", backend.start(&record)).await.unwrap_err();
+        assert!(error.to_string().contains("said nothing for 300ms"), "{error}");
+        assert!(backend.running(&record).await.unwrap().is_none());
+        assert_nothing_left(&stage);
+        backend.remove(&record).await.unwrap();
+        assert_eq!(std::fs::read_dir(&record.dir).unwrap().count(), 0);
+    }
+}
+
+/// Nothing waits for it longer than the bound, and it can still be stopped, started and removed.
+async fn a_guest_that_stops_answering() {
+    let stage = Stage::new();
+    for settings in [Stage::qemu_settings(stage.folder()), stage.firecracker_settings()] {
+        let settings = FirecrackerSettings { longest_silence: Some(Duration::from_millis(300)), ..settings };
+        let plan = Plan { agent: vec![Act::FallsSilent], ..Plan::default() };
+        let backend = stage.backend_with(&plan, &settings);
+        let record = stage.record(&spec(&*backend).await, settings.vmm as u32);
+        backend.create(&record).await.unwrap();
+        for _ in 0..2 {
+            within("a start", backend.start(&record)).await.unwrap();
+            let error = within("an answer", backend.connect(&record)).await.map(drop).unwrap_err();
+            assert!(error.to_string().contains("said nothing for 300ms"), "{error}");
+            if let Some(snapshots) = backend.snapshots() {
+                let error = within("an answer", snapshots.pause(&record)).await.unwrap_err();
+                assert!(error.to_string().contains("said nothing for 300ms"), "{error}");
+            }
+            assert!(backend.running(&record).await.unwrap().is_some());
+            within("its end", backend.stop(&record, Duration::ZERO)).await.unwrap();
+            assert_nothing_left(&stage);
+        }
+        backend.remove(&record).await.unwrap();
+        assert_eq!(std::fs::read_dir(&record.dir).unwrap().count(), 0);
     }
 }
 

@@ -12,16 +12,24 @@
 #[expect(dead_code, reason = "the bed's images are for machines that are real")]
 #[path = "../bed/mod.rs"]
 mod bed;
+mod copies;
+mod devices;
 mod fake;
 mod faults;
+mod full_disk;
 mod hostile;
+mod identity;
 mod kills;
 mod life;
 mod machines;
 mod real;
+mod small_disk;
 mod snapshots;
 mod stage;
 mod strict;
+mod templates;
+#[path = "../world/mod.rs"]
+mod world;
 
 fn main() -> std::process::ExitCode {
     if let Some(code) = fake::main().or_else(life::owner_main).or_else(kills::owner_main) {
@@ -30,7 +38,15 @@ fn main() -> std::process::ExitCode {
     let arguments = libtest_mimic::Arguments::from_args();
     let trials =
         [machines::trials(), faults::trials(), snapshots::trials(), strict::trials(), life::trials()];
-    let of_backend = [hostile::trials(), kills::trials()];
+    let of_backend = [
+        hostile::trials(),
+        kills::trials(),
+        templates::trials(),
+        copies::trials(),
+        identity::trials(),
+        full_disk::trials(),
+        devices::trials(),
+    ];
     let trials = trials.into_iter().chain(of_backend).flatten().chain(real::trials()).collect();
     libtest_mimic::run(&arguments, trials).exit_code()
 }

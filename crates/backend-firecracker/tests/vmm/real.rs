@@ -6,12 +6,15 @@ use std::time::Duration;
 
 use agentkernel_backend_firecracker::api::ApiError;
 use agentkernel_backend_firecracker::vmm::{
-    Acceleration, Drive, Firecracker, MachineSpec, Qemu, Started, Vmm, VmmError,
+    Acceleration, Drive, Firecracker, Life, Machine, MachineSpec, Qemu, RestoreSpec, Snapshots as _, Started,
+    Vmm, VmmError,
 };
+use agentkernel_testkit::conformance::eventually;
 use libtest_mimic::Trial;
 use tokio::io::AsyncReadExt as _;
 
 use crate::fake::{GuestPlan, Plan};
+use crate::snapshots::moved;
 use crate::stage::{Stage, trial, unnoted};
 
 /// A guest boots in about a second; the machine may have much else to do.
@@ -23,6 +26,7 @@ pub(crate) fn trials() -> Vec<Trial> {
         trial("real::firecracker_takes_all_that_it_is_told", firecracker_takes_all_that_it_is_told),
         trial("real::a_jailed_firecracker_takes_it_too", a_jailed_firecracker_takes_it_too),
         trial("real::the_jailer_jails_what_it_is_given", the_jailer_jails_what_it_is_given),
+        trial("real::a_restored_kernel_knows_that_it_is_a_copy", a_restored_kernel_knows_that_it_is_a_copy),
     ]
 }
 
@@ -142,6 +146,38 @@ async fn the_jailer_jails_what_it_is_given() {
     machine.connect(1024, BOOT_LIMIT).await.unwrap();
     machine.end().unwrap();
     stage.assert_nothing_left("m-1");
+}
+
+/// VMGenID: it makes its random numbers new before anybody in it can be told to, which its console says.
+async fn a_restored_kernel_knows_that_it_is_a_copy() {
+    let Some((firecracker, kernel)) = real(None) else { return };
+    if !agentkernel_backend_firecracker::probe::KvmState::of_this_machine().is_real() {
+        println!("SKIPPED: only a KVM that is a real one restores machines (`microvm-bed firecracker-svm`)");
+        return;
+    }
+    let stage = Stage::new();
+    let spec = real_spec(&stage, kernel);
+    let drives = spec.drives.clone();
+    let (machine, _) = firecracker.start(&spec, &mut unnoted).await.unwrap().ready(BOOT_LIMIT).await.unwrap();
+    firecracker.pause(&machine).await.unwrap();
+    let snapshot = moved(&stage, &firecracker.take(&machine).await.unwrap());
+    assert!(!says_that_it_is_a_copy(&machine), "the first is none");
+    machine.end().unwrap();
+    for id in ["c-1", "c-2"] {
+        let (snapshot, drives) = (snapshot.clone(), drives.clone());
+        let site = stage.site(id, Life::WithOwner);
+        let spec = RestoreSpec { site, snapshot, drives, tap: None, resume: true };
+        let copy = firecracker.restore(&spec, &mut unnoted).await.unwrap();
+        eventually("a kernel that knows", async || says_that_it_is_a_copy(&copy)).await;
+        copy.end().unwrap();
+        stage.assert_nothing_left(id);
+    }
+}
+
+/// In the words of Linux (drivers/char/random.c, since 5.18).
+fn says_that_it_is_a_copy(machine: &Machine) -> bool {
+    let console = machine.console().unwrap();
+    String::from_utf8_lossy(&console).contains("crng reseeded due to virtual machine fork")
 }
 
 async fn a_jailed_firecracker_takes_it_too() {

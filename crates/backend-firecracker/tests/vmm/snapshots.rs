@@ -7,7 +7,7 @@ use agentkernel_backend_firecracker::vmm::{
 use libtest_mimic::Trial;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::fake::{Fault, Plan, Wrong};
+use crate::fake::{Fault, Plan, Saved, Wrong};
 use crate::stage::{SOON, Stage, trial, unnoted};
 
 pub(crate) fn trials() -> Vec<Trial> {
@@ -28,7 +28,7 @@ async fn echoes(machine: &Machine) {
 }
 
 /// As the caller does: out of the machine's folder, and readable for all that come from it.
-fn moved(stage: &Stage, files: &SnapshotFiles) -> SnapshotFiles {
+pub(crate) fn moved(stage: &Stage, files: &SnapshotFiles) -> SnapshotFiles {
     use std::os::unix::fs::PermissionsExt;
     let to = |from: &std::path::Path, name: &str| {
         let path = stage.path(name);
@@ -101,7 +101,7 @@ async fn a_bad_snapshot_is_refused() {
     let stage = Stage::new();
     let firecracker = stage.firecracker();
     let memory = stage.file("memory", "m");
-    let good = SnapshotFiles { state: stage.file("state", r#"{"drives":{},"interfaces":[]}"#), memory };
+    let good = SnapshotFiles { state: stage.file("state", &Saved::default().seal()), memory };
     let restore = async |files: &SnapshotFiles, tap: Option<&str>| {
         let spec = restore_spec(&stage, "c-1", files, tap);
         firecracker.restore(&spec, &mut unnoted).await.map(drop)

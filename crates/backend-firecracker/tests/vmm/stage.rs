@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use agentkernel_backend::Backend;
+use agentkernel_backend::{Backend, BoxRecord};
 use agentkernel_backend_firecracker::vmm::{
     Acceleration, Drive, Firecracker, Interface, Life, MachineNote, MachineSpec, Owner, Qemu, Site,
 };
 use agentkernel_backend_firecracker::{FirecrackerSettings, VmmChoice};
 use agentkernel_image::{ImportRequest, ImportSource};
-use agentkernel_model::{ImageConfig, Mib};
+use agentkernel_model::{ImageConfig, Mib, SandboxSpec};
 use libtest_mimic::Trial;
 
 use crate::bed;
@@ -125,6 +125,11 @@ impl Stage {
     /// The whole backend on programs that are not real, with an image; QEMU's, which needs no KVM. What goes wrong is in
     /// `plan`.
     pub(crate) fn backend(&self, plan: &Plan) -> Arc<dyn Backend> {
+        self.backend_with(plan, &Self::qemu_settings(self.folder.path()))
+    }
+
+    /// The same with other settings.
+    pub(crate) fn backend_with(&self, plan: &Plan, settings: &FirecrackerSettings) -> Arc<dyn Backend> {
         let state = self.path("state");
         let kernel = self.path("kernel");
         std::fs::write(&kernel, plan.kernel()).unwrap();
@@ -143,19 +148,61 @@ impl Stage {
             };
             bed::store(&state).import(request).unwrap();
         }
-        Self::backend_in(self.folder.path())
+        bed::open(&state, settings)
     }
 
     /// The same, in the folder of a stage where it was made before.
     pub(crate) fn backend_in(folder: &Path) -> Arc<dyn Backend> {
-        let settings = FirecrackerSettings {
+        bed::open(&folder.join("state"), &Self::qemu_settings(folder))
+    }
+
+    /// Firecracker's machines, on whatever KVM there is.
+    pub(crate) fn firecracker_settings(&self) -> FirecrackerSettings {
+        Self::firecracker_settings_in(self.folder.path())
+    }
+
+    /// The same, of a stage's folder.
+    pub(crate) fn firecracker_settings_in(folder: &Path) -> FirecrackerSettings {
+        FirecrackerSettings {
+            kernel: Some(folder.join("kernel")),
+            firecracker: Some(folder.join("firecracker")),
+            is_fake: true,
+            ..FirecrackerSettings::default()
+        }
+    }
+
+    /// QEMU's, which need none.
+    pub(crate) fn qemu_settings(folder: &Path) -> FirecrackerSettings {
+        FirecrackerSettings {
             vmm: VmmChoice::Qemu,
             kernel: Some(folder.join("kernel")),
             qemu: Some(folder.join("qemu-system-x86_64")),
             vhost_device_vsock: Some(folder.join("vhost-device-vsock")),
             ..FirecrackerSettings::default()
-        };
-        bed::open(&folder.join("state"), &settings)
+        }
+    }
+
+    /// A sandbox of the backend with a folder of its own, named after `number`.
+    pub(crate) fn record(&self, spec: &SandboxSpec, number: u32) -> BoxRecord {
+        let group =
+            u64::from(std::process::id()) << 32 | u64::from(NEXT_USER.fetch_add(1, Ordering::Relaxed));
+        let record = Self::record_in(self.folder.path(), spec, number, &format!("{group:016x}"));
+        std::fs::DirBuilder::new().mode(0o700).create(&record.dir).unwrap();
+        record
+    }
+
+    /// The same in a folder of a stage, without a folder yet, as box `id`.
+    pub(crate) fn record_in(folder: &Path, spec: &SandboxSpec, number: u32, id: &str) -> BoxRecord {
+        let name = format!("case-{number}");
+        let spec = SandboxSpec { hostname: name.clone(), ..spec.clone() };
+        let dir = folder.join(format!("record-{number}"));
+        BoxRecord { name: name.parse().unwrap(), id: id.to_owned(), spec, dir }
+    }
+
+    /// The folders that the monitors of one-shot boxes work in.
+    pub(crate) fn rooms(&self) -> Vec<PathBuf> {
+        let boxes = std::fs::read_dir(self.path("state/firecracker/boxes")).into_iter().flatten();
+        boxes.map(|entry| entry.unwrap().path().join("machine")).collect()
     }
 
     /// What is noted of boxes, and their folders.

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use crate::lab::{Lab, code, errors, put, shown};
 
@@ -88,6 +90,62 @@ fn a_sandbox_lives_through_its_verbs_and_goes_on_with_what_it_was_made_with() {
     let listed = lab.ok(&["list"]);
     assert!(listed.contains("box") && listed.contains("running"), "{listed}");
     lab.ok(&["remove", "--force", "box"]);
+}
+
+/// The numbers of the QEMU processes of a lab's machines: each works in a folder of its sandbox.
+fn monitors(lab: &Lab) -> Vec<u32> {
+    let state = lab.state();
+    let numbers = std::fs::read_dir("/proc").unwrap().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let is_monitor = |number: &u32| {
+        let at = std::fs::read_link(format!("/proc/{number}/cwd")).unwrap_or_default();
+        let line = std::fs::read(format!("/proc/{number}/cmdline")).unwrap_or_default();
+        at.starts_with(&state) && line.starts_with(b"qemu-system-")
+    };
+    numbers.filter(is_monitor).collect()
+}
+
+fn start(lab: &Lab) -> Child {
+    lab.command(["start", "box"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// It runs; or, where the other took longer than anybody waits for a sandbox, the other is named.
+fn assert_started_or_named(child: Child, other: u32) {
+    let done = child.wait_with_output().unwrap();
+    let is_named = errors(&done).contains(&format!("{other}"));
+    assert!(done.stdout == b"box\n" || (code(&done) == 125 && is_named), "{}", shown(&done));
+}
+
+#[test]
+fn two_that_start_one_sandbox_at_once_start_one_machine() {
+    let Some(lab) = machines("two starts at once") else { return };
+    let made = output(&lab, &with_config("create", &["box"]));
+    assert!(made.status.success(), "{}", shown(&made));
+    let (first, second) = (start(&lab), start(&lab));
+    let (one, other) = (first.id(), second.id());
+    assert_started_or_named(first, other);
+    assert_started_or_named(second, one);
+    assert_eq!(monitors(&lab).len(), 1);
+    assert_eq!(lab.ok(&["exec", "box", "--", "echo", "one"]), "one\n");
+    lab.ok(&["stop", "box"]);
+    assert!(monitors(&lab).is_empty(), "{:?}", monitors(&lab));
+
+    // The first dies with its machine under way; the other, which waited, finds what it left.
+    let mut first = start(&lab);
+    while monitors(&lab).is_empty() {
+        assert!(first.try_wait().unwrap().is_none(), "it ended before it had a machine");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    let second = start(&lab);
+    first.kill().unwrap();
+    let one = first.id();
+    first.wait().unwrap();
+    assert_started_or_named(second, one);
+    lab.ok(&["start", "box"]);
+    assert_eq!(monitors(&lab).len(), 1);
+    assert_eq!(lab.ok(&["exec", "box", "--", "echo", "one"]), "one\n");
+    lab.ok(&["remove", "--force", "box"]);
+    assert!(monitors(&lab).is_empty(), "{:?}", monitors(&lab));
 }
 
 #[test]

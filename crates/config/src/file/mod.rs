@@ -12,4 +12,4 @@ pub(crate) use sections::{
 };
 pub use server_sections::AuditArguments;
 pub(crate) use server_sections::{ApiLimitsSection, ApiSection};
-pub(crate) use values::EnvValue;
+pub(crate) use values::{EnvValue, SizeValue};

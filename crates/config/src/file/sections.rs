@@ -2,6 +2,7 @@
 //! page, so they are written for users.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use agentkernel_model::{
@@ -158,6 +159,14 @@ pub(crate) struct FirecrackerSection {
     pub(crate) allow_emulated_kvm: Option<bool>,
     /// The most that saved starts may hold on disk, in MiB or with a unit; 4 GiB by default.
     pub(crate) max_template_size: Option<SizeValue>,
+    /// The most that a machine may read and write in a second, of each of its disks, in MiB or with a unit (`"200m"`); by
+    /// default as much as it can. A sandbox keeps the limits that it was made with.
+    pub(crate) disk_bandwidth: Option<SizeValue>,
+    /// The most reads and writes of a machine in a second, of each of its disks; by default as many as it can.
+    pub(crate) disk_iops: Option<NonZero<u32>>,
+    /// The most that a machine may receive in a second, and that it may send, in MiB or with a unit; by default as much as
+    /// it can. QEMU can't hold a machine to it: sandboxes with a network are then refused.
+    pub(crate) network_bandwidth: Option<SizeValue>,
 }
 
 /// Snapshots of running sandboxes.

@@ -6,10 +6,14 @@ use tokio::net::UnixListener;
 
 use super::api::{self, Served};
 use super::plan::{Plan, Wrong};
-use super::state::State;
+use super::state::{State, VERSION};
 use super::{options, value};
 
 pub(crate) fn main(arguments: &[String]) -> Result<(), String> {
+    if arguments == ["--version"] {
+        println!("Firecracker v{VERSION}\n\nSupported snapshot data format versions: v8.0.0");
+        return Ok(());
+    }
     // The real jailer says what time it took.
     let times = ["--start-time-us", "--start-time-cpu-us", "--parent-cpu-time-us"];
     let with_value = [&["--id", "--api-sock", "--level"][..], &times].concat();
@@ -40,7 +44,7 @@ pub(super) fn run(socket: &str) -> Result<(), String> {
 
 /// For ever.
 pub(crate) async fn serve(listener: UnixListener, plan: Plan) {
-    let state = Mutex::new(State::new(plan.version.clone()));
+    let state = Mutex::new(State::new(&plan));
     let served = Arc::new(Served { plan, state });
     while let Ok((stream, _)) = listener.accept().await {
         let served = Arc::clone(&served);

@@ -3,12 +3,31 @@
 use std::io::Write as _;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use agentkernel_protocol::machine::ask_machine_setup;
+use agentkernel_protocol::{Accepted, Event, Guest, Request, encode, say_ready};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::api::endless;
 use super::plan::{Act, GuestPlan, Plan, VsockPlan};
+
+/// What an agent by the book was told, in its machine's folder: as it was encoded.
+pub(crate) const TOLD_SETUP: &str = "told.setup";
+pub(crate) const TOLD_RENEWAL: &str = "told.renewal";
+
+/// Whether the agent was told what its machine is.
+static IS_SET_UP: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn is_set_up() -> bool {
+    IS_SET_UP.load(Ordering::Relaxed)
+}
+
+/// As it was when it was saved.
+pub(crate) fn go_on(is_set_up: bool) {
+    IS_SET_UP.store(is_set_up, Ordering::Relaxed);
+}
 
 /// Boots: what is to be heard, is heard; what is to be seen, seen.
 pub(crate) fn boot(plan: &Plan, vsock: Option<StdListener>) {
@@ -111,10 +130,44 @@ async fn connection(mut stream: UnixStream, how: VsockPlan, agent: &[Act]) -> st
                 tokio::io::copy(&mut (&mut reading).take(length.into()), &mut tokio::io::sink()).await?;
             }
             Act::Stays => return std::future::pending().await,
+            Act::FallsSilent if is_set_up() => return std::future::pending().await,
+            Act::Serves | Act::FallsSilent => {
+                drop(reading);
+                return serve(stream).await;
+            }
         }
     }
     if !agent.is_empty() {
         return Ok(());
     }
     tokio::io::copy(&mut reading, &mut writing).await.map(drop)
+}
+
+/// The agent by the book; of commands it knows none.
+async fn serve(mut stream: UnixStream) -> std::io::Result<()> {
+    if !is_set_up() {
+        let setup = ask_machine_setup(&mut stream).await?;
+        std::fs::write(TOLD_SETUP, encode(&setup))?;
+        go_on(true);
+        say_ready(&mut stream).await?;
+    }
+    say_ready(&mut stream).await?;
+    let (guest, driver) = Guest::new(stream, "9.9.9");
+    let answers = async {
+        while let Ok(Accepted { channel, request }) = guest.accept().await {
+            match request {
+                Ok(Request::GoOn(renewal)) => std::fs::write(TOLD_RENEWAL, encode(&*renewal))?,
+                Ok(Request::StandStill) => {}
+                // Its host sees it end.
+                Ok(Request::PowerOff { .. }) => std::process::exit(0),
+                _ => continue,
+            }
+            channel.send(&Event::Done).await.map_err(std::io::Error::other)?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        _ = driver => Ok(()),
+        answered = answers => answered,
+    }
 }

@@ -7,12 +7,15 @@ mod jailer;
 mod plan;
 mod qemu;
 mod rules;
+mod saved;
 mod state;
 
 use std::process::ExitCode;
 
 pub(crate) use firecracker::serve;
+pub(crate) use guest::{TOLD_RENEWAL, TOLD_SETUP};
 pub(crate) use plan::{Act, Fault, GuestPlan, Plan, VsockPlan, Wrong};
+pub(crate) use saved::Saved;
 
 /// The one that this process was started as, if any.
 pub(crate) fn main() -> Option<ExitCode> {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::saved::Saved;
+
 /// The headers of a file and of one segment.
 const KERNEL_HEAD: usize = 120;
 
@@ -19,6 +21,10 @@ pub(crate) struct Plan {
     /// What the agent does on each connection; where there is nothing, it echoes.
     #[serde(default)]
     pub(crate) agent: Vec<Act>,
+    /// How large a saved memory is, if it isn't small; none of it zeroes.
+    pub(crate) memory_bytes: Option<u64>,
+    /// The disk is full after so many bytes of a saved memory.
+    pub(crate) room_bytes: Option<u64>,
 }
 
 /// One thing that an agent does.
@@ -31,6 +37,10 @@ pub(crate) enum Act {
     Hears,
     /// Stays and says nothing.
     Stays,
+    /// From here on it is an agent by the book, which writes what it is told into its machine's folder.
+    Serves,
+    /// The same, but only for who sets it up: whoever comes later hears nothing.
+    FallsSilent,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -87,6 +97,9 @@ impl Plan {
     pub(crate) fn read() -> Self {
         let bytes = ["kernel", "restored.state"].iter().find_map(|name| std::fs::read(name).ok());
         let bytes = bytes.unwrap_or_default();
+        if let Some(saved) = Saved::open(&bytes) {
+            return saved.plan;
+        }
         let plan = if bytes.starts_with(b"\x7fELF") { bytes.get(KERNEL_HEAD..) } else { Some(&bytes[..]) };
         plan.and_then(|plan| serde_json::from_slice(plan).ok()).unwrap_or_default()
     }

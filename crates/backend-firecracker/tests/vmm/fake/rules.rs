@@ -52,6 +52,7 @@ const MEBIBYTES: Kind = Kind::Number(1, 1 << 40);
 pub(crate) const RULES: &[Rule] = &[
     ("GET", "/", When::Always, None),
     ("GET", "/version", When::Always, None),
+    ("GET", "/vm/config", When::Always, None),
     ("GET", "/balloon/statistics", When::After, None),
     (
         "PUT",

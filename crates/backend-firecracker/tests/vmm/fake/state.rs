@@ -5,9 +5,19 @@ use std::fs::File;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use agentkernel_backend_firecracker::api::{FIRST_WITH_REPORTING, Version};
 use serde_json::{Value, json};
 
+use super::guest;
+use super::plan::Plan;
 use super::rules::{self, When};
+use super::saved::Saved;
+
+/// The oldest that serves.
+pub(crate) const VERSION: &str = "1.12.0";
+
+/// Of a saved memory, unless the plan says otherwise.
+const MEMORY_BYTES: u64 = 4096;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -33,20 +43,24 @@ pub(crate) struct State {
     drives: BTreeMap<String, String>,
     interfaces: Vec<String>,
     balloon: bool,
+    devices: BTreeMap<String, Value>,
+    plan: Plan,
     /// Taken by the guest.
     pub(crate) vsock: Option<UnixListener>,
 }
 
 impl State {
-    pub(crate) fn new(version: Option<String>) -> Self {
+    pub(crate) fn new(plan: &Plan) -> Self {
         Self {
-            version: version.unwrap_or("1.12.0".to_owned()),
+            version: plan.version.clone().unwrap_or(VERSION.to_owned()),
+            plan: plan.clone(),
             phase: Phase::NotStarted,
             configured: false,
             kernel: false,
             drives: BTreeMap::new(),
             interfaces: Vec::new(),
             balloon: false,
+            devices: BTreeMap::new(),
             vsock: None,
         }
     }
@@ -91,7 +105,11 @@ impl State {
                 let all = json!({ "app_name": "Firecracker", "id": "m", "state": state, "vmm_version": self.version });
                 return Ok((Some(all), Effect::None));
             }
+            ("GET", "/vm/config") => return Ok((Some(self.configuration()), Effect::None)),
             ("GET", "/balloon/statistics") if self.balloon => {
+                if self.devices["/balloon"]["stats_polling_interval_s"] == 0 {
+                    return Err("Statistics for the balloon device are not enabled".to_owned());
+                }
                 let all = json!({ "target_pages": 0, "actual_pages": 0, "target_mib": 7, "actual_mib": 5, "swap_in": 1 });
                 return Ok((Some(all), Effect::None));
             }
@@ -115,7 +133,13 @@ impl State {
             }
             ("PUT", "/network-interfaces/*") => self.interfaces.push(text("iface_id")),
             ("PUT", "/vsock") => self.vsock = Some(bind(&text("uds_path"))?),
-            ("PUT", "/balloon") => self.balloon = true,
+            ("PUT", "/balloon") => {
+                let can_report = Version::parse(&self.version) >= Some(FIRST_WITH_REPORTING);
+                if content.get("free_page_reporting").is_some() && !can_report {
+                    return Err("rule: unknown field `free_page_reporting`".to_owned());
+                }
+                self.balloon = true;
+            }
             ("PATCH", "/balloon") if !self.balloon => return Err("No balloon device found.".to_owned()),
             ("PATCH", "/vm") if text("state") == "Paused" => self.phase = Phase::Paused,
             ("PATCH", "/vm") => self.phase = Phase::Running,
@@ -124,7 +148,23 @@ impl State {
             ("PUT", "/snapshot/load") => return self.load(&content),
             _ => {}
         }
+        if rule.0 == "PUT" && rule.2 == When::Before {
+            self.devices.insert(path.to_owned(), content);
+        }
         Ok((None, Effect::None))
+    }
+
+    /// The devices in the words in which they were described, as far as tests ask for them.
+    fn configuration(&self) -> Value {
+        let all = |start: &str| {
+            let found = self.devices.iter().filter(|(path, _)| path.starts_with(start));
+            found.map(|(_, content)| content.clone()).collect::<Vec<_>>()
+        };
+        json!({
+            "drives": all("/drives/"),
+            "network-interfaces": all("/network-interfaces/"),
+            "balloon": self.devices.get("/balloon"),
+        })
     }
 
     fn check_phase(&self, when: When) -> Result<(), String> {
@@ -153,28 +193,55 @@ impl State {
     }
 
     fn save(&self, state: &str, memory: &str) -> Result<(), String> {
-        let said = json!({ "drives": self.drives, "interfaces": self.interfaces });
-        std::fs::write(state, said.to_string()).map_err(|error| error.to_string())?;
-        std::fs::write(memory, vec![7; 4096]).map_err(|error| error.to_string())
+        let saved = Saved {
+            drives: self.drives.clone(),
+            interfaces: self.interfaces.clone(),
+            balloon: self.balloon,
+            devices: self.devices.clone(),
+            is_set_up: guest::is_set_up(),
+            plan: self.plan.clone(),
+        };
+        std::fs::write(state, saved.seal()).map_err(|error| error.to_string())?;
+        self.write_memory(memory).map_err(|error| format!("Cannot write the memory file: {error}"))
+    }
+
+    /// What was written before the disk was full stays there.
+    fn write_memory(&self, path: &str) -> std::io::Result<()> {
+        use std::io::Write as _;
+        let mut file = File::create(path)?;
+        let (bytes, room) = (self.plan.memory_bytes.unwrap_or(MEMORY_BYTES), self.plan.room_bytes);
+        let mut left = room.map_or(bytes, |room| room.min(bytes));
+        let chunk = vec![7; 1 << 16];
+        while left > 0 {
+            let length = chunk.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            file.write_all(&chunk[..length])?;
+            left -= length as u64;
+        }
+        match room.is_some_and(|room| room < bytes) {
+            true => Err(rustix::io::Errno::NOSPC.into()),
+            false => Ok(()),
+        }
     }
 
     fn load(&mut self, content: &Value) -> Result<(Option<Value>, Effect), String> {
         let read =
             |name: &str| std::fs::read(name).map_err(|error| format!("Cannot open snapshot file: {error}"));
         let path = content["snapshot_path"].as_str().unwrap_or_default();
-        let said: Value =
-            serde_json::from_slice(&read(path)?).map_err(|_| "Cannot deserialize the microVM state")?;
-        read(content["mem_backend"]["backend_path"].as_str().unwrap_or_default())?;
-        let names = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let interfaces = names(&said["interfaces"]);
-        for network in names(&content["network_overrides"]) {
-            if !interfaces.contains(&network["iface_id"]) {
+        let saved = Saved::open(&read(path)?)
+            .ok_or("Cannot deserialize the microVM state: CRC64 validation failed")?;
+        let memory = content["mem_backend"]["backend_path"].as_str().unwrap_or_default();
+        File::open(memory).map_err(|error| format!("Cannot open the memory file: {error}"))?;
+        for network in content["network_overrides"].as_array().into_iter().flatten() {
+            if !saved.interfaces.iter().any(|interface| network["iface_id"] == **interface) {
                 return Err("Unknown Network Device".to_owned());
             }
         }
-        for path in said["drives"].as_object().into_iter().flat_map(|drives| drives.values()) {
-            open(path.as_str().unwrap_or_default(), false)?;
+        for path in saved.drives.values() {
+            open(path, false)?;
         }
+        guest::go_on(saved.is_set_up);
+        (self.drives, self.interfaces, self.balloon) = (saved.drives, saved.interfaces, saved.balloon);
+        self.devices = saved.devices;
         self.vsock = Some(bind("v.sock")?);
         self.phase = match content["resume_vm"].as_bool() {
             Some(true) => Phase::Running,
