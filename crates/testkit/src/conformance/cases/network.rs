@@ -1,9 +1,14 @@
 //! Reach of the network. No case sends anything to another machine.
 
+use std::net::TcpListener;
+
 use agentkernel_model::NetworkAccess;
 
 use super::super::ask::shell;
 use super::super::scene::Scene;
+
+/// A socket's state in proc_pid_net(5): TCP_LISTEN.
+const LISTEN: &str = "0A";
 
 pub(in super::super) async fn none_is_loopback_only(scene: &Scene) {
     let guest = scene.guest().await;
@@ -26,7 +31,16 @@ pub(in super::super) async fn on_has_a_route(scene: &Scene) {
 
 pub(in super::super) async fn on_is_not_the_hosts(scene: &Scene) {
     let guest = scene.guest_with(|spec| spec.network = NetworkAccess::On).await;
-    let inside = shell(&*guest, "readlink /proc/self/ns/net").await;
-    let outside = std::fs::read_link("/proc/self/ns/net").expect("a namespace");
-    assert_ne!(inside.trim(), outside.to_string_lossy(), "the host's own network namespace");
+    // The number of its namespace would not tell: each kernel's first one has the same.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port of the host's loopback");
+    let port = listener.local_addr().expect("its address").port();
+    let listens = |sockets: &str| {
+        sockets.lines().any(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            matches!(fields[..], [_, local, _, LISTEN, ..] if local.ends_with(&format!(":{port:04X}")))
+        })
+    };
+    assert!(listens(&std::fs::read_to_string("/proc/net/tcp").expect("the host's sockets")));
+    let inside = shell(&*guest, "cat /proc/net/tcp").await;
+    assert!(!listens(&inside), "the host's own network namespace: {inside}");
 }
