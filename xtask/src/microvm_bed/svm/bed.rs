@@ -20,7 +20,7 @@ const FOLDER: &str = "/var/tmp/ak-svm";
 const PORT: &str = "bed.sock";
 /// How long it may take to boot on a machine that does much else.
 const READY_WITHIN: Duration = Duration::from_secs(240);
-const MEMORY_MIB: &str = "4096";
+const MEMORY_MIB: &str = "8192";
 
 const NEEDED: &[Needed] = &[
     Needed { program: "qemu-system-x86_64", package: "qemu-system-x86" },
