@@ -32,7 +32,7 @@ struct Scene {
 
 /// `None` where there is no Firecracker: says why.
 async fn scene() -> Option<Scene> {
-    if std::env::var_os("AGENTKERNEL_TEST_VMM").is_none_or(|vmm| vmm != "firecracker") {
+    if !bed::has_real_firecracker() {
         println!(
             "SKIPPED: AGENTKERNEL_TEST_VMM is not firecracker; `cargo xtask microvm-bed firecracker-svm` runs it"
         );

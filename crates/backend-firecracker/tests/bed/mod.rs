@@ -83,10 +83,15 @@ fn share_process() {
     }
 }
 
+/// Whether machines are those of a real Firecracker, as the bed firecracker-svm has it.
+pub(crate) fn has_real_firecracker() -> bool {
+    std::env::var_os("AGENTKERNEL_TEST_VMM").is_some_and(|vmm| vmm == "firecracker")
+}
+
 /// Machines of QEMU; of Firecracker, in the bed firecracker-svm, where that is asked for.
 fn settings() -> Result<FirecrackerSettings, String> {
     let kernel = Some(named("AGENTKERNEL_TEST_KERNEL")?);
-    if std::env::var_os("AGENTKERNEL_TEST_VMM").is_some_and(|vmm| vmm == "firecracker") {
+    if has_real_firecracker() {
         return Ok(FirecrackerSettings {
             kernel,
             firecracker: Some(named("FIRECRACKER_BIN")?),

@@ -1,7 +1,8 @@
 //! A machine with this program in it, and what the host looks like around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -77,15 +78,25 @@ impl Stage {
         files.map(|path| (path.clone(), std::fs::read(&path).unwrap_or_default())).collect()
     }
 
-    /// Processes that work in a machine's folder: their numbers.
+    /// Processes that work in a machine's folder: their numbers. One that was jailed has that folder as its root, which from
+    /// outside only its file tells.
     pub(crate) fn processes(&self) -> Vec<u32> {
+        let folders: HashSet<(u64, u64)> =
+            self.files_of_machines().iter().filter_map(|path| file(path)).collect();
         let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
         let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let here = |id: &u32| {
-            std::fs::read_link(format!("/proc/{id}/cwd"))
-                .is_ok_and(|folder| folder.starts_with(self.state.path()))
+            let folder = PathBuf::from(format!("/proc/{id}/cwd"));
+            std::fs::read_link(&folder).is_ok_and(|path| path.starts_with(self.state.path()))
+                || file(&folder).is_some_and(|folder| folders.contains(&folder))
         };
         ids.filter(here).collect()
+    }
+
+    /// Files that a machine may hold: its own, and the images.
+    pub(crate) fn files(&self) -> HashSet<(u64, u64)> {
+        let all = ["firecracker", "images"].map(|folder| below(&self.state.path().join(folder)));
+        all.iter().flatten().filter_map(|path| file(path)).collect()
     }
 
     /// What is still there of machines once all have ended.
@@ -93,6 +104,11 @@ impl Stage {
         let files = self.files_of_machines().into_iter().map(|path| path.display().to_string());
         files.chain(self.processes().into_iter().map(|id| format!("process {id}"))).collect()
     }
+}
+
+/// Which file it is: on which device, and which there.
+pub(crate) fn file(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 /// All files below `folder`, which may be a link.
