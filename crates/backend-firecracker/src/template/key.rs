@@ -10,7 +10,7 @@ use crate::stamp::FileStamp;
 use crate::vmm::{MachineSpec, Snapshots};
 
 /// Of what is written about templates, and of what the agent is when it is saved.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// All that has to be the same for a machine to go on from a template.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,8 +21,8 @@ pub(super) struct Key {
     boot_id: String,
     kernel: FileStamp,
     kernel_arguments: String,
-    /// The agent.
-    initramfs: FileStamp,
+    /// The agent: the name of its file, which is that of its content.
+    agent: String,
     vcpus: u8,
     memory_mib: u32,
     drives: Vec<DriveKey>,
@@ -56,7 +56,7 @@ impl Key {
             boot_id: boot_id()?,
             kernel: FileStamp::of(&spec.kernel)?,
             kernel_arguments: spec.kernel_arguments.clone(),
-            initramfs: FileStamp::of(&spec.initramfs)?,
+            agent: spec.initramfs.file_name().unwrap_or_default().to_string_lossy().into_owned(),
             vcpus: spec.vcpus,
             memory_mib: spec.memory.0,
             drives: spec.drives.iter().map(drive).collect::<io::Result<_>>()?,
@@ -91,9 +91,9 @@ pub(super) fn test_key(number: u64) -> Key {
         format: FORMAT,
         ground: Ground::here("vmm".to_owned()).unwrap(),
         boot_id: boot_id().unwrap(),
-        kernel: stamp.clone(),
+        kernel: stamp,
         kernel_arguments: format!("number={number}"),
-        initramfs: stamp,
+        agent: "agent".to_owned(),
         vcpus: 1,
         memory_mib: 128,
         drives: vec![DriveKey { file: None, bytes: 4096, rate: "None".to_owned() }],
@@ -119,7 +119,8 @@ mod tests {
             Key { memory_mib: 256, ..key.clone() },
             Key { network: Some(String::new()), ..key.clone() },
             Key { balloon: true, ..key.clone() },
-            Key { format: 2, ..key.clone() },
+            Key { format: 3, ..key.clone() },
+            Key { agent: "another".to_owned(), ..key.clone() },
             Key { drives: Vec::new(), ..key.clone() },
             // A restored device has the limits that it was saved with.
             Key { drives: vec![DriveKey { rate: limit(), ..key.drives[0].clone() }], ..key.clone() },
