@@ -50,18 +50,14 @@ pub(crate) struct Parts {
 }
 
 impl FirecrackerBackend {
-    pub(crate) fn parts(&self) -> &Parts {
-        &self.parts
-    }
-
-    /// Notes what a sandbox is made with.
-    pub(crate) fn keep(&self, record: &BoxRecord, rates: DeviceRates) -> Result<(), BackendError> {
-        kept::keep(&FirecrackerSettings { rates, ..self.parts.settings.clone() }, record)
-    }
-
     /// The parts with what the sandbox was made with.
     pub(crate) fn parts_of(&self, record: &BoxRecord) -> Result<Arc<Parts>, BackendError> {
-        let settings = kept::settings(&self.parts.settings, record)?;
+        self.parts_by(record, &record.dir)
+    }
+
+    /// The parts for a sandbox with what `folder` says that it is to be made with: its own, or a snapshot's.
+    pub(crate) fn parts_by(&self, record: &BoxRecord, folder: &Path) -> Result<Arc<Parts>, BackendError> {
+        let settings = kept::settings(&self.parts.settings, record, folder)?;
         Ok(match settings == self.parts.settings {
             true => Arc::clone(&self.parts),
             false => Arc::new(Parts::new(&self.parts.state_dir, settings, Arc::clone(&self.parts.store))),
@@ -97,6 +93,16 @@ fn capabilities(surroundings: &Surroundings, has_snapshots: bool) -> Capabilitie
 }
 
 impl Parts {
+    /// Notes in `folder` what a sandbox is made with.
+    pub(crate) fn keep(
+        &self,
+        record: &BoxRecord,
+        folder: &Path,
+        rates: DeviceRates,
+    ) -> Result<(), BackendError> {
+        kept::keep(&FirecrackerSettings { rates, ..self.settings.clone() }, record, folder)
+    }
+
     fn new(state_dir: &Path, settings: FirecrackerSettings, store: Arc<ImageStore>) -> Self {
         Self {
             name: name(),
@@ -286,7 +292,7 @@ impl Backend for FirecrackerBackend {
 
     async fn create(&self, record: &BoxRecord) -> Result<(), BackendError> {
         persistent::create(&self.parts, record).await?;
-        self.keep(record, self.parts.settings.rates)
+        self.parts.keep(record, &record.dir, self.parts.settings.rates)
     }
 
     async fn start(&self, record: &BoxRecord) -> Result<Isolation, BackendError> {

@@ -2,7 +2,7 @@
 //! starts it say, within the same limits, and with the files that were named for it where that command names none.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use agentkernel_backend::{BackendError, BoxRecord};
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use crate::settings::{FirecrackerSettings, VmmChoice};
 /// The newest form of the note.
 const VERSION: u32 = 1;
 
-/// The note in the sandbox's folder.
+/// The note, in the sandbox's folder and in that of each snapshot of it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     version: u32,
@@ -35,8 +35,8 @@ enum Monitor {
     Qemu,
 }
 
-fn path(record: &BoxRecord) -> PathBuf {
-    record.dir.join("made-with.json")
+fn path(folder: &Path) -> PathBuf {
+    folder.join("made-with.json")
 }
 
 fn failed(record: &BoxRecord) -> impl FnOnce(io::Error) -> BackendError + use<> {
@@ -44,9 +44,13 @@ fn failed(record: &BoxRecord) -> impl FnOnce(io::Error) -> BackendError + use<> 
     move |source| BackendError::runtime(action, source)
 }
 
-/// Notes it; the first note counts.
-pub(crate) fn keep(settings: &FirecrackerSettings, record: &BoxRecord) -> Result<(), BackendError> {
-    if path(record).exists() {
+/// Notes it in `folder`; the first note counts.
+pub(crate) fn keep(
+    settings: &FirecrackerSettings,
+    record: &BoxRecord,
+    folder: &Path,
+) -> Result<(), BackendError> {
+    if path(folder).exists() {
         return Ok(());
     }
     let note = Note {
@@ -64,27 +68,28 @@ pub(crate) fn keep(settings: &FirecrackerSettings, record: &BoxRecord) -> Result
         rates: Some(settings.rates),
     };
     let written = serde_json::to_vec(&note).map_err(io::Error::from).and_then(|bytes| {
-        let new = record.dir.join("made-with.new");
+        let new = folder.join("made-with.new");
         std::fs::write(&new, bytes)?;
-        std::fs::rename(new, path(record))
+        std::fs::rename(new, path(folder))
     });
     written.map_err(failed(record))
 }
 
 /// Removes the note; fine if it is gone.
 pub(crate) fn forget(record: &BoxRecord) -> Result<(), BackendError> {
-    match std::fs::remove_file(path(record)) {
+    match std::fs::remove_file(path(&record.dir)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(record)(error)),
         _ => Ok(()),
     }
 }
 
-/// The settings that the sandbox is started with: `own` where nothing was noted.
+/// The settings that the sandbox is started with, by the note in `folder`: `own` where nothing was noted.
 pub(crate) fn settings(
     own: &FirecrackerSettings,
     record: &BoxRecord,
+    folder: &Path,
 ) -> Result<FirecrackerSettings, BackendError> {
-    let bytes = match std::fs::read(path(record)) {
+    let bytes = match std::fs::read(path(folder)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(own.clone()),
         Err(error) => return Err(failed(record)(error)),
@@ -92,7 +97,7 @@ pub(crate) fn settings(
     let note: Note = serde_json::from_slice(&bytes).map_err(|error| failed(record)(error.into()))?;
     if note.version != VERSION {
         let why =
-            format!("{} has format version {}, {VERSION} is known", path(record).display(), note.version);
+            format!("{} has format version {}, {VERSION} is known", path(folder).display(), note.version);
         return Err(failed(record)(io::Error::other(why)));
     }
     let or = |own: &Option<PathBuf>, kept: Option<PathBuf>| own.clone().or(kept);
@@ -133,7 +138,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let record = record(folder.path());
         let own = FirecrackerSettings::default();
-        assert_eq!(settings(&own, &record).unwrap().vmm, VmmChoice::Firecracker, "nothing is noted yet");
+        assert_eq!(
+            settings(&own, &record, folder.path()).unwrap().vmm,
+            VmmChoice::Firecracker,
+            "nothing is noted yet"
+        );
         let made = FirecrackerSettings {
             vmm: VmmChoice::Qemu,
             kernel: Some("/k".into()),
@@ -141,21 +150,21 @@ mod tests {
             rates: DeviceRates { disk_bandwidth: Some(Mib(7)), ..DeviceRates::default() },
             ..FirecrackerSettings::default()
         };
-        keep(&made, &record).unwrap();
-        keep(&own, &record).unwrap();
+        keep(&made, &record, folder.path()).unwrap();
+        keep(&own, &record, folder.path()).unwrap();
         let now = FirecrackerSettings {
             kernel: Some("/new".into()),
             rates: DeviceRates { network_bandwidth: Some(Mib(1)), ..DeviceRates::default() },
             search: vec!["/bin".into()],
             ..FirecrackerSettings::default()
         };
-        let started = settings(&now, &record).unwrap();
+        let started = settings(&now, &record, folder.path()).unwrap();
         assert_eq!((started.vmm, started.search.len()), (VmmChoice::Qemu, 1));
         assert_eq!((started.kernel, started.qemu), (Some("/new".into()), Some("/q".into())));
         assert_eq!(started.rates, made.rates, "limits are those that it was made with");
         forget(&record).unwrap();
-        keep(&own, &record).unwrap();
-        assert_eq!(settings(&now, &record).unwrap().rates, own.rates, "none, too");
+        keep(&own, &record, folder.path()).unwrap();
+        assert_eq!(settings(&now, &record, folder.path()).unwrap().rates, own.rates, "none, too");
     }
 
     #[test]
@@ -163,11 +172,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let record = record(folder.path());
         let own = FirecrackerSettings::default();
-        keep(&own, &record).unwrap();
-        let text = std::fs::read_to_string(path(&record)).unwrap();
+        keep(&own, &record, folder.path()).unwrap();
+        let text = std::fs::read_to_string(path(folder.path())).unwrap();
         for other in [text.replace("\"version\":1", "\"version\":2"), "{".to_owned(), String::new()] {
-            std::fs::write(path(&record), other).unwrap();
-            assert!(settings(&own, &record).is_err());
+            std::fs::write(path(folder.path()), other).unwrap();
+            assert!(settings(&own, &record, folder.path()).is_err());
         }
     }
 }

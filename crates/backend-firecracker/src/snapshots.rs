@@ -166,13 +166,15 @@ impl Snapshots for FirecrackerBackend {
         // Why it could not be taken may be why it does not go on.
         let written = written?;
         resumed?;
+        parts.keep(record, folder, parts.rates())?;
         // What takes long, and needs no machine that stands still.
         taken::finish(folder, written).await.map_err(step("take a snapshot of", record))
     }
 
     async fn restore(&self, record: &BoxRecord, folder: &Path) -> Result<Isolation, BackendError> {
-        let (isolation, rates) = restore(self.parts(), record, folder).await?;
-        self.keep(record, rates)?;
+        let parts = self.parts_by(record, folder)?;
+        let (isolation, rates) = restore(&parts, record, folder).await?;
+        parts.keep(record, &record.dir, rates)?;
         Ok(isolation)
     }
 }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use agentkernel_backend::{Backend, BackendError, BoxRecord};
+use agentkernel_backend_firecracker::FirecrackerSettings;
 use agentkernel_model::{Mib, Resources, SandboxSpec};
 use agentkernel_protocol::decode;
 use agentkernel_protocol::machine::{MachineSetup, Renewal};
@@ -19,6 +20,7 @@ use crate::stage::{Stage, trial};
 pub(crate) fn trials() -> Vec<Trial> {
     vec![
         trial("copies::each_is_told_who_it_is_and_what_time", each_is_told_who_it_is_and_what_time),
+        trial("copies::a_snapshot_knows_what_it_was_made_with", a_snapshot_knows_what_it_was_made_with),
         trial("copies::damaged_snapshots_are_refused_by_name", damaged_snapshots_are_refused_by_name),
         trial("copies::a_full_disk_ends_no_sandbox", a_full_disk_ends_no_sandbox),
         trial("copies::a_snapshot_that_fails_ends_no_sandbox", a_snapshot_that_fails_ends_no_sandbox),
@@ -131,6 +133,23 @@ async fn each_is_told_who_it_is_and_what_time() {
         all.push(copy);
     }
     removed(&stage, &*backend, &all).await;
+}
+
+/// The command that restores it names no configuration, as that which starts a sandbox.
+async fn a_snapshot_knows_what_it_was_made_with() {
+    let stage = Stage::new();
+    let backend = stage.backend_with(&good(), &stage.firecracker_settings());
+    let spec = spec(&*backend).await;
+    let source = running(&stage, &*backend, &spec, 1).await;
+    let folder = new_folder(&stage, "taken");
+    backend.snapshots().unwrap().take(&source, &folder).await.unwrap();
+    let unnamed = FirecrackerSettings { is_fake: true, ..FirecrackerSettings::default() };
+    let later = stage.backend_with(&good(), &unnamed);
+    let copy = stage.record(&spec, 2);
+    within("a copy", later.snapshots().unwrap().restore(&copy, &folder)).await.unwrap();
+    later.stop(&copy, Duration::from_secs(1)).await.unwrap();
+    within("a start", later.start(&copy)).await.unwrap();
+    removed(&stage, &*later, &[source, copy]).await;
 }
 
 fn open(path: &Path) -> std::fs::File {
