@@ -9,6 +9,9 @@ use agentkernel_testkit::conformance::{Skipped, Subject};
 
 async fn subject() -> Result<Subject, Skipped> {
     let (state, settings) = bed::prepare().await.map_err(Skipped)?;
+    if bed::has_real_firecracker() {
+        share_templates(state.path()).map_err(|error| Skipped(format!("share templates: {error}")))?;
+    }
     let backend = bed::open(state.path(), &settings);
     let (again, left) = (state.path().to_owned(), state.path().join("firecracker"));
     let used = left.clone();
@@ -23,6 +26,16 @@ async fn subject() -> Result<Subject, Skipped> {
             ["leases", "boxes"].into_iter().flat_map(|folder| entries(&left.join(folder))).collect()
         }),
     })
+}
+
+/// One user's machines of all states start from the same templates, on a disk that can be mapped; the bed's may not be one.
+fn share_templates(state_dir: &Path) -> std::io::Result<()> {
+    let name = format!("agentkernel-machine-templates-{}", rustix::process::geteuid().as_raw());
+    let (shared, own) = (std::env::temp_dir().join(name), state_dir.join("firecracker"));
+    for folder in [&shared, &own] {
+        bed::private(folder)?;
+    }
+    std::os::unix::fs::symlink(shared, own.join("templates"))
 }
 
 /// Of the VMMs of all one-shot boxes: without KVM a guest doesn't know when it is kept from the processor. In a VMM's

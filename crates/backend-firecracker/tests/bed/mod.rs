@@ -118,26 +118,13 @@ pub(crate) async fn prepare() -> Result<(tempfile::TempDir, FirecrackerSettings)
     let shared = fill(&named("AGENTKERNEL_TEST_BED")?)?;
     std::os::unix::fs::symlink(shared.join("images"), state.path().join("images"))
         .map_err(|error| error.to_string())?;
-    if settings.vmm == VmmChoice::Firecracker {
-        share_templates(state.path()).map_err(|error| format!("share templates: {error}"))?;
-    }
     match open(state.path(), &settings).probe().await {
         Probe::Ready { .. } => Ok((state, settings)),
         Probe::NotReady { why, fix } => Err(format!("no machine can be made here: {why}; {fix}")),
     }
 }
 
-/// One user's machines of all states start from the same templates, on a disk that can be mapped; the bed's may not be one.
-fn share_templates(state_dir: &Path) -> std::io::Result<()> {
-    let name = format!("agentkernel-machine-templates-{}", rustix::process::geteuid().as_raw());
-    let (shared, own) = (std::env::temp_dir().join(name), state_dir.join("firecracker"));
-    for folder in [&shared, &own] {
-        private(folder)?;
-    }
-    std::os::unix::fs::symlink(shared, own.join("templates"))
-}
-
-fn private(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn private(folder: &Path) -> std::io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
