@@ -170,7 +170,8 @@ impl Scene {
         std::fs::DirBuilder::new().mode(0o700).create(&dir).unwrap();
         let name = format!("case-{number}");
         let spec = self.spec(&name).await;
-        let id = format!("{:08x}{number:08x}", std::process::id());
+        // What differs comes first: the names of its interfaces have no room for more.
+        let id = format!("{number:08x}{:08x}", std::process::id());
         BoxRecord { name: name.parse().unwrap(), id, spec, dir }
     }
 
