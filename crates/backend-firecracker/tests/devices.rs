@@ -147,9 +147,13 @@ async fn a_limit_of_the_network_that_qemu_has_not_is_refused_before_anything_is_
         println!("SKIPPED: Firecracker has them");
         return;
     }
+    if !rustix::process::geteuid().is_root() {
+        println!("SKIPPED: only root's machines have a network at all");
+        return;
+    }
     let Err(BackendError::Unsupported { what, .. }) = backend.launch(&spec).await.map(drop) else {
         panic!("not refused")
     };
-    assert!(what.contains("network_bandwidth") || what.contains("network access"), "{what}");
+    assert!(what.contains("network_bandwidth"), "{what}");
     assert!(!state.path().join("firecracker/leases").exists());
 }
