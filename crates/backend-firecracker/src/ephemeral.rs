@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::backend::Parts;
+use crate::removal::remove_folder;
 use crate::start::{Start, hold};
 use crate::steps::Steps;
 use crate::template;
@@ -107,13 +108,6 @@ fn read_note(path: &Path) -> io::Result<Option<MachineNote>> {
     let mut bytes = Vec::new();
     std::fs::File::open(path)?.take(LONGEST_NOTE).read_to_end(&mut bytes)?;
     Ok(serde_json::from_slice(&bytes).ok())
-}
-
-fn remove_folder(folder: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// Removes what dead owners have left.

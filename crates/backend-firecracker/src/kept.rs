@@ -8,6 +8,7 @@ use agentkernel_backend::{BackendError, BoxRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::rates::DeviceRates;
+use crate::removal::missing_is_fine;
 use crate::settings::{FirecrackerSettings, VmmChoice};
 
 /// The newest form of the note.
@@ -77,10 +78,7 @@ pub(crate) fn keep(
 
 /// Removes the note; fine if it is gone.
 pub(crate) fn forget(record: &BoxRecord) -> Result<(), BackendError> {
-    match std::fs::remove_file(path(&record.dir)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(record)(error)),
-        _ => Ok(()),
-    }
+    missing_is_fine(std::fs::remove_file(path(&record.dir))).map_err(failed(record))
 }
 
 /// The settings that the sandbox is started with, by the note in `folder`: `own` where nothing was noted.

@@ -14,6 +14,7 @@ mod plan;
 pub mod probe;
 pub mod provision;
 mod rates;
+mod removal;
 mod seal;
 mod settings;
 mod snapshot_file;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 use crate::backend::Parts;
+use crate::removal::{missing_is_fine, remove_folder};
 use crate::snapshots;
 use crate::start::{self, Start};
 use crate::vmm::{Life, Machine, MachineNote};
@@ -73,19 +74,15 @@ impl Folder<'_> {
             Machine::end_noted(&instance.machine)?;
         }
         parts.surroundings().remove_place(&self.0.id)?;
-        missing_is_fine(std::fs::remove_dir_all(self.machine()))?;
+        remove_folder(&self.machine())?;
         missing_is_fine(std::fs::remove_file(self.instance()))
     }
 }
 
-fn missing_is_fine(result: io::Result<()>) -> io::Result<()> {
-    match result {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
-}
-
-pub(crate) fn step(verb: &str, record: &BoxRecord) -> impl FnOnce(io::Error) -> BackendError + use<> {
+pub(crate) fn step<Cause>(verb: &str, record: &BoxRecord) -> impl FnOnce(Cause) -> BackendError + use<Cause>
+where
+    Cause: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let action = format!("{verb} sandbox {}", record.name);
     move |source| BackendError::runtime(action, source)
 }

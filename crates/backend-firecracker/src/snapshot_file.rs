@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rustix::fs::{Gid, OFlags, Uid};
 
+use crate::removal::missing_is_fine;
 use crate::sparse;
 use crate::vmm::SnapshotFiles;
 
@@ -58,11 +59,8 @@ pub(crate) fn adopt(from: &Path, to: &Path) -> io::Result<File> {
 /// Takes away what of `taken` was not adopted: it is as large as the machine's memory.
 pub(crate) fn discard(taken: &SnapshotFiles) {
     for path in [&taken.state, &taken.memory] {
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, path = %path.display(), "part of a snapshot that failed was left behind");
-            }
-            _ => {}
+        if let Err(error) = missing_is_fine(std::fs::remove_file(path)) {
+            tracing::warn!(%error, path = %path.display(), "part of a snapshot that failed was left behind");
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::rates::DeviceRates;
 use crate::sparse;
 use crate::start::{self, make_private, random};
 use crate::taken::{self, Taken};
-use crate::vmm::{Drive, Life, Machine, MachineNote, RestoreSpec, VmmError};
+use crate::vmm::{Drive, Life, Machine, MachineNote, RestoreSpec};
 
 /// How long the agent may take to let commands go on, each time it is asked: a stream to a machine that has just been saved
 /// or restored may be lost.
@@ -64,11 +64,6 @@ fn refuse_in_memory(record: &BoxRecord) -> Result<(), BackendError> {
     }
 }
 
-fn at(action: &'static str, record: &BoxRecord) -> impl FnOnce(VmmError) -> BackendError + use<> {
-    let action = format!("{action} sandbox {}", record.name);
-    move |error| BackendError::runtime(action, error)
-}
-
 /// What it says of itself; `None` for a machine of QEMU.
 async fn instance(machine: &Machine) -> Result<Option<Instance>, BackendError> {
     const LOOK: &str = "look at a machine";
@@ -98,13 +93,13 @@ async fn pause(parts: &Parts, record: &BoxRecord, machine: &Machine) -> Result<(
     if let Err(error) = go_on(machine, &now()).await {
         tracing::warn!(%error, "the commands of a machine that could not be paused stand still; resume it");
     }
-    Err(at("pause", record)(error))
+    Err(step("pause", record)(error))
 }
 
 /// From wherever a pause has come to.
 pub(crate) async fn resume(parts: &Parts, record: &BoxRecord, machine: &Machine) -> Result<(), BackendError> {
     if stands_still(machine).await? {
-        of_vmm(parts)?.resume(machine).await.map_err(at("resume", record))?;
+        of_vmm(parts)?.resume(machine).await.map_err(step("resume", record))?;
     }
     go_on(machine, &now()).await
 }
@@ -187,7 +182,7 @@ async fn take(
     folder: &Path,
 ) -> Result<taken::Written, BackendError> {
     let snapshots = of_vmm(parts)?;
-    let files = snapshots.take(machine).await.map_err(at("take a snapshot of", record))?;
+    let files = snapshots.take(machine).await.map_err(step("take a snapshot of", record))?;
     let ground = Ground::here(vmm_text(&version_of(machine).await?)).map_err(step("look at", record))?;
     let note = Taken::new(ground, &record.spec, parts.rates());
     taken::write(note, files, Folder(record).disk(), folder.to_owned())
@@ -206,7 +201,7 @@ async fn restore(
     from: &Path,
 ) -> Result<(Isolation, DeviceRates), BackendError> {
     refuse_mounts(record)?;
-    let version = of_vmm(parts)?.version().await.map_err(at("restore", record))?;
+    let version = of_vmm(parts)?.version().await.map_err(step("restore", record))?;
     let here = Ground::here(vmm_text(&version)).map_err(step("restore", record))?;
     let taken = taken::read(from).await.map_err(step("restore", record))?;
     let plan = parts.plan_with(&record.spec, Lifetime::Persistent, &taken.rates())?;
@@ -254,7 +249,7 @@ async fn restored(
         let isolation = plan.isolation(boundary, &note.confinement);
         folder.write_instance(&persistent::Instance { machine: note.clone(), isolation })
     };
-    let machine = of_vmm(parts)?.restore(&spec, &mut note).await.map_err(at("restore", record))?;
+    let machine = of_vmm(parts)?.restore(&spec, &mut note).await.map_err(step("restore", record))?;
     let setup = plan.machine_setup(placement.told(), random()?, random()?)?;
     match go_on(&machine, &Renewal { identity: Some(identity(setup)), ..now() }).await {
         Ok(()) => {

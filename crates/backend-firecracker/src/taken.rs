@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ground::Ground;
 use crate::rates::DeviceRates;
+use crate::removal::missing_is_fine;
 use crate::seal::Seal;
 use crate::snapshot_file;
 use crate::sparse;
@@ -179,10 +180,7 @@ pub(crate) async fn finish(folder: &Path, written: Written) -> io::Result<()> {
 pub(crate) async fn copy_disk(folder: &Path, to: PathBuf) -> io::Result<()> {
     let from = folder.join(DISK);
     blocking(move || {
-        match std::fs::remove_file(&to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        missing_is_fine(std::fs::remove_file(&to))?;
         sparse::copy(&from, &to).map_err(at(&to))
     })
     .await

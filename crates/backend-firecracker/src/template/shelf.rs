@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::key::Key;
 use super::making::Making;
+use crate::removal::remove_folder;
 use crate::snapshot_file;
 use crate::sparse::{allocated_bytes, punch_zeroes};
 use crate::start::make_private;
@@ -231,13 +232,6 @@ fn disk_bytes(folder: &Path) -> io::Result<u64> {
         };
     }
     Ok(total)
-}
-
-pub(super) fn remove_folder(folder: &Path) -> io::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
